@@ -1,0 +1,219 @@
+//! What the user typed. No I/O happens here; what it means is `config`'s affair.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+
+use crate::report::Color;
+use crate::sys::Pid;
+
+/// Stops the exec you are looking for, deep in a process tree, and hands it to your debugger.
+#[derive(Debug, Parser)]
+#[command(name = "tracexec", version, max_term_width = 100, args_override_self = true)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options that every subcommand has.
+#[derive(Debug, Clone, Args)]
+pub struct Global {
+    /// Change to this directory first
+    #[arg(short = 'C', long = "directory", value_name = "DIR", global = true)]
+    pub directory: Option<PathBuf>,
+    /// As root: run COMMAND, and its debuggers where they may attach, as this user
+    #[arg(short, long, value_name = "USER", global = true)]
+    pub user: Option<String>,
+    /// When to use colours on standard error
+    #[arg(long, value_name = "WHEN", default_value = "auto", global = true)]
+    pub color: Color,
+    /// Say more about what is done
+    #[arg(short, long, action = ArgAction::Count, global = true)]
+    pub verbose: u8,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run COMMAND and hand the execs that match to a debugger
+    Debug(Box<Debug>),
+    /// List running sessions and their hits
+    Ps,
+    /// Let matches of running sessions run on
+    Release(Release),
+    /// List the debuggers and places that there are, or show one
+    Templates(Templates),
+    /// Print a completion script for a shell
+    GenerateCompletions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Runs in the debugger's terminal
+    #[command(hide = true)]
+    Shim { socket: PathBuf, hit: u64 },
+    /// Runs in this terminal, and gives the debugger one of its own
+    #[command(hide = true)]
+    ShimHere { socket: PathBuf, hit: u64 },
+    /// Sets parked processes running if tracexec dies
+    #[command(hide = true)]
+    Guardian,
+}
+
+#[derive(Debug, Args)]
+pub struct Debug {
+    /// Match execs for which this filter holds, see tracexec-filter(7); any of several will do
+    #[arg(short, long = "match", value_name = "EXPR")]
+    pub matches: Vec<OsString>,
+
+    /// The debugger: a template's name, or a command of your own with {{pid}}
+    #[arg(
+        long,
+        value_name = "NAME|'WORDS {{pid}}'",
+        default_value = "gdb",
+        help_heading = "What is done with a match"
+    )]
+    pub debugger: String,
+    /// Where the debugger runs: auto, here, tmux, tmux-window, background, or a template of your own
+    #[arg(
+        long = "in",
+        value_name = "PLACE",
+        default_value = "auto",
+        help_heading = "What is done with a match"
+    )]
+    pub place: String,
+    /// Run on to this place (main, a function, FILE:LINE); without it, stay at the first instruction
+    #[arg(long = "break", value_name = "LOCATION", help_heading = "What is done with a match")]
+    pub break_at: Option<String>,
+    /// Run the debugger's commands from this file after the hand-over
+    #[arg(short = 'x', value_name = "FILE", help_heading = "What is done with a match")]
+    pub files: Vec<OsString>,
+    /// Run this debugger command after the hand-over
+    #[arg(
+        long = "ex",
+        value_name = "CMD",
+        allow_hyphen_values = true,
+        help_heading = "What is done with a match"
+    )]
+    pub commands: Vec<OsString>,
+    /// Start no debugger: leave the match stopped and say how to attach
+    #[arg(long, conflicts_with_all = ["list", "debugger", "place", "break_at", "files", "commands"], help_heading = "What is done with a match")]
+    pub hold: bool,
+    /// Stop nothing: print the execs that match, and by which test
+    #[arg(long, conflicts_with_all = ["debugger", "place", "break_at", "files", "commands"], help_heading = "What is done with a match")]
+    pub list: bool,
+
+    /// Take the first match only; the same as --max-hits 1
+    #[arg(long, conflicts_with = "max_hits", help_heading = "How many")]
+    pub once: bool,
+    /// Take this many matches, then let go of the whole tree
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), help_heading = "How many")]
+    pub max_hits: Option<u64>,
+    /// Let the first N matches run on
+    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "How many")]
+    pub skip: u64,
+    /// How many debuggers may run at a time [default: 1; with --hold: any number]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), help_heading = "How many")]
+    pub sessions: Option<u64>,
+    /// What a further match does meanwhile
+    #[arg(long, value_name = "WHAT", default_value = "wait", help_heading = "How many")]
+    pub when_busy: WhenBusy,
+
+    /// What becomes of a match whose debugger could not be started or did not attach
+    #[arg(
+        long,
+        value_name = "WHAT",
+        default_value = "resume",
+        help_heading = "When something goes wrong"
+    )]
+    pub on_launch_failure: OnFailure,
+    /// How long a debugger may take to attach: 500ms, 30s, 2m [default: 30s; with --hold: no limit]
+    #[arg(long, value_name = "TIME", value_parser = parse_time, help_heading = "When something goes wrong")]
+    pub attach_timeout: Option<Duration>,
+
+    /// The command to run, with its arguments
+    #[arg(last = true, required = true, value_name = "COMMAND", value_hint = clap::ValueHint::CommandWithArguments)]
+    pub command: Vec<OsString>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum WhenBusy {
+    /// It waits, stopped, until a debugger has gone
+    Wait,
+    /// It runs on
+    Skip,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum OnFailure {
+    /// It runs on
+    Resume,
+    /// It stays stopped, as with --hold
+    Hold,
+}
+
+#[derive(Debug, Args)]
+pub struct Release {
+    /// The process to let run on
+    #[arg(value_name = "PID", required_unless_present = "all", conflicts_with = "all")]
+    pub pid: Option<Pid>,
+    /// All of them, of every session
+    #[arg(long)]
+    pub all: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct Templates {
+    #[command(subcommand)]
+    pub what: Option<TemplatesCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum TemplatesCommand {
+    /// Print a template's file, ready to copy and change
+    Show {
+        /// Its name
+        name: String,
+    },
+}
+
+/// A time with its unit: `500ms`, `30s`, `2m`, `1h`; a bare number is in seconds.
+fn parse_time(text: &str) -> Result<Duration, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let scale = match unit {
+        "ms" => 0.001,
+        "" | "s" => 1.0,
+        "m" | "min" => 60.0,
+        "h" => 3600.0,
+        _ => return Err(format!("`{unit}` is no unit of time; there are ms, s, m and h")),
+    };
+    let number: f64 =
+        number.parse().map_err(|_| "expected a time such as 500ms, 30s or 2m".to_string())?;
+    Duration::try_from_secs_f64(number * scale).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn times_have_units() {
+        assert_eq!(parse_time("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(parse_time("2m"), Ok(Duration::from_secs(120)));
+        assert_eq!(parse_time("3"), Ok(Duration::from_secs(3)));
+        assert!(
+            parse_time("3 days").is_err() && parse_time("").is_err() && parse_time("-1s").is_err()
+        );
+    }
+}

@@ -1,0 +1,163 @@
+//! The subcommands: each is handed what was typed, and gives the status to exit with.
+
+use std::io::{self, Write};
+
+use clap::{CommandFactory, FromArgMatches};
+
+use crate::cli::{self, Cli, Command};
+use crate::config;
+use crate::control::{self, Reply, Request, SessionState};
+use crate::guardian;
+use crate::launcher::catalog::{self, Catalog};
+use crate::launcher::{relay, shim};
+use crate::report::{Report, Trouble};
+use crate::session;
+
+/// The status of an error of our own, as env(1) and its kin have it.
+const OWN_ERROR: u8 = 125;
+
+/// Parses the command line and does what it says.
+pub fn run() -> u8 {
+    let matches = match Cli::command().try_get_matches() {
+        Ok(matches) => matches,
+        Err(error) => {
+            let _ = error.print();
+            return if error.use_stderr() { OWN_ERROR } else { 0 };
+        }
+    };
+    let cli = match Cli::from_arg_matches(&matches) {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return OWN_ERROR;
+        }
+    };
+    let report = Report::new(cli.global.color, cli.global.verbose);
+    dispatch(cli, &matches, report).unwrap_or_else(|trouble| {
+        report.error(&trouble);
+        if let Some(hint) = &trouble.hint {
+            report.hint(hint);
+        }
+        OWN_ERROR
+    })
+}
+
+fn dispatch(cli: Cli, matches: &clap::ArgMatches, report: Report) -> Result<u8, Trouble> {
+    let global = cli.global;
+    config::change_directory(global.directory.as_ref())?;
+    match cli.command {
+        Command::Debug(debug) => {
+            let matches = matches.subcommand_matches("debug").unwrap_or(matches);
+            let config = config::Session::new(*debug, &global, matches)?;
+            session::run(config, report)
+        }
+        Command::Ps => ps(),
+        Command::Release(release) => self::release(&release),
+        Command::Templates(templates) => match templates.what {
+            None => list_templates(),
+            Some(cli::TemplatesCommand::Show { name }) => show_template(&name),
+        },
+        Command::GenerateCompletions { shell } => {
+            let mut command = Cli::command();
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut command, "tracexec", &mut script);
+            print(&script)
+        }
+        Command::Shim { socket, hit } => Err(shim::run(&socket, hit)),
+        Command::ShimHere { socket, hit } => relay::run(&socket, hit).map(|()| 0),
+        Command::Guardian => guardian::run()
+            .map(|()| 0)
+            .map_err(|error| Trouble::new(format!("the guardian failed: {error}"))),
+    }
+}
+
+/// Writes to standard output. A reader that has gone away is no error.
+fn print(text: &[u8]) -> Result<u8, Trouble> {
+    match io::stdout().write_all(text).and_then(|()| io::stdout().flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Trouble::new(format!("cannot write to standard output: {error}")))
+        }
+        _ => Ok(0),
+    }
+}
+
+fn ps() -> Result<u8, Trouble> {
+    let mut text = String::new();
+    for reply in control::ask_all(&Request::Ps)? {
+        if let Reply::Session(state) = reply {
+            show_session(&mut text, &state);
+        }
+    }
+    print(text.as_bytes())
+}
+
+fn show_session(text: &mut String, state: &SessionState) {
+    text.push_str(&format!(
+        "session {}: {} ({} execs seen)\n",
+        state.pid, state.command, state.execs
+    ));
+    for hit in &state.hits {
+        let debugger = hit.debugger.map(|pid| format!(" (debugger {pid})")).unwrap_or_default();
+        text.push_str(&format!("  {:>8} {:<8} {}{debugger}\n", hit.pid, hit.stage, hit.line));
+    }
+}
+
+fn release(release: &cli::Release) -> Result<u8, Trouble> {
+    let mut released = Vec::new();
+    for reply in control::ask_all(&Request::Release(release.pid))? {
+        match reply {
+            Reply::Released(pids) => released.extend(pids),
+            Reply::Refused(why) => {
+                return Err(
+                    Trouble::new(why).hint("end or detach the debugger: the process then runs on")
+                );
+            }
+            _ => {}
+        }
+    }
+    if let Some(pid) = release.pid
+        && released.is_empty()
+    {
+        return Err(Trouble::new(format!("no session holds process {pid}"))
+            .hint("`tracexec ps` lists what is held; sessions of root are seen by root"));
+    }
+    let lines: String = released.iter().map(|pid| format!("released {pid}\n")).collect();
+    print(lines.as_bytes())
+}
+
+fn list_templates() -> Result<u8, Trouble> {
+    let catalog = Catalog::load()?;
+    let mut text = String::from("debuggers (--debugger)\n");
+    for entry in &catalog.debuggers {
+        let template = &entry.template;
+        let (_, missing) = catalog::look_up(&template.programs, &template.needs);
+        show_entry(&mut text, &template.name, &template.description, &entry.origin, &missing);
+    }
+    text.push_str("places (--in), beside auto\n");
+    for entry in &catalog.terminals {
+        let template = &entry.template;
+        let (_, missing) = catalog::look_up(&[], &template.needs);
+        show_entry(&mut text, &template.name, &template.description, &entry.origin, &missing);
+    }
+    print(text.as_bytes())
+}
+
+fn show_entry(text: &mut String, name: &str, description: &str, origin: &str, missing: &[String]) {
+    let lack = match missing {
+        [] => String::new(),
+        missing => format!("; not installed: {}", missing.join(", ")),
+    };
+    text.push_str(&format!("  {name:<14} {description} [{origin}{lack}]\n"));
+}
+
+fn show_template(name: &str) -> Result<u8, Trouble> {
+    let catalog = Catalog::load()?;
+    let debugger = catalog.debuggers.iter().find(|entry| entry.template.name == name);
+    let terminal = catalog.terminals.iter().find(|entry| entry.template.name == name);
+    let text = debugger.map(|entry| &entry.text).or(terminal.map(|entry| &entry.text));
+    match text {
+        Some(text) => print(text.as_bytes()),
+        None => Err(Trouble::new(format!("there is no template {name}"))
+            .hint("`tracexec templates` lists them")),
+    }
+}

@@ -1,0 +1,236 @@
+//! What the command line means: the filter compiled, templates resolved, programs found. What can be
+//! known wrong beforehand is an error here, before COMMAND starts.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::ArgMatches;
+use nix::unistd::Uid;
+
+use crate::cli::{Debug, Global, OnFailure, WhenBusy};
+use crate::filter::{Filter, SystemNames};
+use crate::identity::Identity;
+use crate::launcher::catalog::{self, Catalog};
+use crate::launcher::command::{Break, Given, Recipe};
+use crate::launcher::place::Place;
+use crate::launcher::template::{Debugger, Piece};
+use crate::report::Trouble;
+
+/// What is done with a match.
+#[derive(Debug)]
+pub enum Action {
+    /// Nothing; it is printed.
+    List,
+    /// It stays stopped; the recipe says what to type.
+    Hold(Option<Box<Recipe>>),
+    /// A debugger is started for it.
+    Debugger(Box<Recipe>, Box<Place>),
+}
+
+/// A session to be.
+#[derive(Debug)]
+pub struct Session {
+    pub filter: Arc<Filter>,
+    pub action: Action,
+    pub skip: u64,
+    pub max_hits: Option<u64>,
+    /// How many hits may be open at a time.
+    pub sessions: Option<u64>,
+    pub when_busy: WhenBusy,
+    pub on_failure: OnFailure,
+    pub attach_timeout: Option<Duration>,
+    pub command: Vec<OsString>,
+    pub identity: Option<Identity>,
+}
+
+const ATTACH_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The user that `-u` names.
+pub fn identity(global: &Global) -> Result<Option<Identity>, Trouble> {
+    let Some(name) = &global.user else { return Ok(None) };
+    let found = Identity::of(name).map_err(|errno| {
+        Trouble::new(format!("-u {name}: cannot look the user up: {}", errno.desc()))
+    })?;
+    let identity =
+        found.ok_or_else(|| Trouble::new(format!("-u {name}: there is no such user")))?;
+    if !Uid::effective().is_root() && !identity.is_ours() {
+        return Err(Trouble::new(format!(
+            "-u {name}: only root can run a command as another user"
+        ))
+        .hint("run it by sudo"));
+    }
+    Ok((!identity.is_ours()).then_some(identity))
+}
+
+impl Session {
+    /// `matches` tells in which order -x and --ex were given.
+    pub fn new(debug: Debug, global: &Global, matches: &ArgMatches) -> Result<Session, Trouble> {
+        if debug.matches.is_empty() {
+            return Err(Trouble::new("no filter: -m says which execs to stop").hint(
+                "an example: -m 'basename=cc1plus'; --list -m 'argc>0' shows every exec, to choose from",
+            ));
+        }
+        let expressions: Vec<&[u8]> = debug.matches.iter().map(|m| m.as_bytes()).collect();
+        let filter = Filter::new(&expressions, Arc::new(SystemNames)).map_err(|error| {
+            Trouble::new(format!("-m: {error}")).hint("tracexec-filter(7) describes the language")
+        })?;
+        let action = if debug.list {
+            Action::List
+        } else if debug.hold {
+            Action::Hold(by_hand()?.map(Box::new))
+        } else {
+            debugger(&debug, matches)?
+        };
+        let hold = matches!(action, Action::Hold(_));
+        let exclusive = match &action {
+            Action::Debugger(_, place) => place.terminal.shares_terminal,
+            _ => false,
+        };
+        if exclusive && debug.sessions.is_some_and(|sessions| sessions > 1) {
+            return Err(Trouble::new(
+                "--sessions: one terminal has room for one debugger at a time",
+            )
+            .hint("choose --in tmux, or leave --sessions away"));
+        }
+        Ok(Session {
+            filter: Arc::new(filter),
+            action,
+            skip: debug.skip,
+            max_hits: if debug.once { Some(1) } else { debug.max_hits },
+            sessions: debug.sessions.or(if hold { None } else { Some(1) }),
+            when_busy: debug.when_busy,
+            on_failure: debug.on_launch_failure,
+            attach_timeout: debug.attach_timeout.or((!hold).then_some(ATTACH_TIMEOUT)),
+            command: debug.command,
+            identity: identity(global)?,
+        })
+    }
+}
+
+fn debugger(debug: &Debug, matches: &ArgMatches) -> Result<Action, Trouble> {
+    let catalog = Catalog::load()?;
+    let name = debug.debugger.as_str();
+    let template = if name.contains(char::is_whitespace) || name.contains("{{") {
+        Debugger::ad_hoc(name)?
+    } else {
+        catalog.debugger(name).cloned().ok_or_else(|| unknown_debugger(name, &catalog))?
+    };
+    let stop_at = match debug.break_at.as_deref() {
+        None => Break::Entry,
+        Some("main") => Break::Main,
+        Some(location) => Break::Location(location.to_string()),
+    };
+    let given = given(debug, matches);
+    supports(&template, &stop_at, &given)?;
+    let recipe = recipe(template, stop_at, given)?;
+    let place = Place::choose(&debug.place, recipe.debugger.interactive, &catalog)?;
+    Ok(Action::Debugger(Box::new(recipe), Box::new(place)))
+}
+
+fn unknown_debugger(name: &str, catalog: &Catalog) -> Trouble {
+    let names: Vec<&str> =
+        catalog.debuggers.iter().map(|entry| entry.template.name.as_str()).collect();
+    Trouble::new(format!("--debugger {name}: there is no such template")).hint(format!(
+        "there are {}; a command of your own says {{{{pid}}}}, as in --debugger '{name} -p {{{{pid}}}}'",
+        names.join(", ")
+    ))
+}
+
+/// -x and --ex in the order in which they were given.
+fn given(debug: &Debug, matches: &ArgMatches) -> Vec<Given> {
+    let at = |id: &str| matches.indices_of(id).into_iter().flatten().collect::<Vec<_>>();
+    let files = debug.files.iter().cloned().map(Given::File).zip(at("files"));
+    let commands = debug.commands.iter().cloned().map(Given::Command).zip(at("commands"));
+    let mut all: Vec<(Given, usize)> =
+        files.chain(commands).map(|(given, at)| (given, at)).collect();
+    all.sort_by_key(|(_, at)| *at);
+    all.into_iter().map(|(given, _)| given).collect()
+}
+
+/// What was asked for and a template has no words for is an error.
+fn supports(template: &Debugger, stop_at: &Break, given: &[Given]) -> Result<(), Trouble> {
+    let lacks = |option: &str| {
+        Trouble::new(format!("the debugger {} has no words for {option}", template.name))
+            .hint("`tracexec templates show gdb` shows a template that has them")
+    };
+    match stop_at {
+        Break::Main if template.at_main.is_none() => return Err(lacks("--break main")),
+        Break::Location(_) if template.at_location.is_none() => {
+            return Err(lacks("--break LOCATION"));
+        }
+        // A line break would be the next command of the debugger's own language.
+        Break::Location(text) if text.is_empty() || text.contains(char::is_control) => {
+            return Err(Trouble::new("--break: a location is one line of plain text"));
+        }
+        _ => {}
+    }
+    for given in given {
+        match given {
+            Given::File(file) if template.given_file.is_none() => return Err(lacks("-x")),
+            Given::File(file) if !std::path::Path::new(file).is_file() => {
+                return Err(Trouble::new(format!(
+                    "-x: there is no file {}",
+                    crate::escape::word(file.as_bytes())
+                )));
+            }
+            Given::Command(_) if template.given_command.is_none() => return Err(lacks("--ex")),
+            Given::Command(command) if command.as_bytes().contains(&b'\n') => {
+                return Err(Trouble::new("--ex: a command is one line")
+                    .hint("give several --ex, or a file with -x"));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Finds the template's programs.
+fn recipe(mut debugger: Debugger, stop_at: Break, given: Vec<Given>) -> Result<Recipe, Trouble> {
+    let (program, mut missing) = catalog::look_up(&debugger.programs, &debugger.needs);
+    if let Some([Piece::Text(first)]) = debugger.command.first().map(Vec::as_slice) {
+        match which::which(first) {
+            Ok(path) => {
+                // The place where it runs may have another PATH.
+                if let Some(path) = path.to_str() {
+                    debugger.command[0] = vec![Piece::Text(path.to_string())];
+                }
+            }
+            Err(_) => missing.push(first.clone()),
+        }
+    }
+    if let Some(missing) = missing.first() {
+        return Err(Trouble::new(format!(
+            "--debugger {}: the program {} is not installed",
+            debugger.name,
+            crate::escape::word(missing.as_bytes())
+        ))
+        .hint("install it, or choose another one: `tracexec templates` lists what is there"));
+    }
+    Ok(Recipe { debugger, program, stop_at, given })
+}
+
+/// What to type at a process that is held: the line of a debugger that is installed.
+fn by_hand() -> Result<Option<Recipe>, Trouble> {
+    let catalog = Catalog::load()?;
+    let installed = |name: &str| {
+        let template = catalog.debugger(name)?;
+        let (program, missing) = catalog::look_up(&template.programs, &template.needs);
+        missing.is_empty().then(|| Recipe {
+            debugger: template.clone(),
+            program,
+            stop_at: Break::Entry,
+            given: Vec::new(),
+        })
+    };
+    Ok(["gdb", "lldb"].into_iter().find_map(installed))
+}
+
+/// Changes to the directory that -C names.
+pub fn change_directory(directory: Option<&PathBuf>) -> Result<(), Trouble> {
+    let Some(directory) = directory else { return Ok(()) };
+    std::env::set_current_dir(directory)
+        .map_err(|error| Trouble::new(format!("-C {}: {error}", directory.display())))
+}

@@ -1,0 +1,122 @@
+//! Makes text from traced processes harmless for a terminal, and readable for a person.
+
+use std::borrow::Cow;
+use std::fmt::Write;
+
+use crate::event::Strings;
+
+/// Characters that a terminal acts on, or that reorder or hide what is shown.
+fn is_dangerous(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+            | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}' | '\u{61c}' | '\u{ad}')
+}
+
+/// The bytes with everything that is not plain text written as an escape.
+pub fn text(bytes: &[u8]) -> String {
+    let mut shown = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            match c {
+                '\n' => shown.push_str("\\n"),
+                '\t' => shown.push_str("\\t"),
+                '\r' => shown.push_str("\\r"),
+                c if is_dangerous(c) && (c as u32) < 0x80 => {
+                    let _ = write!(shown, "\\x{:02x}", c as u32);
+                }
+                c if is_dangerous(c) => {
+                    let _ = write!(shown, "\\u{{{:x}}}", c as u32);
+                }
+                c => shown.push(c),
+            }
+        }
+        for byte in chunk.invalid() {
+            let _ = write!(shown, "\\x{byte:02x}");
+        }
+    }
+    shown
+}
+
+/// One word as a POSIX shell, or bash where it holds something odd (`$'...'`), would take it.
+pub fn word(bytes: &[u8]) -> String {
+    let plain = |b: &u8| b.is_ascii_alphanumeric() || b"%+,-./:=@_^".contains(b);
+    if !bytes.is_empty() && bytes.iter().all(plain) {
+        return String::from_utf8_lossy(bytes).into_owned();
+    }
+    let shown = text(bytes);
+    if shown.as_bytes() == bytes {
+        return format!("'{}'", shown.replace('\'', r"'\''"));
+    }
+    let mut quoted = String::from("$'");
+    for chunk in bytes.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            match c {
+                '\\' | '\'' => quoted.extend(['\\', c]),
+                c if is_dangerous(c) && c as u32 >= 0x80 => {
+                    let _ = write!(quoted, "\\U{:08x}", c as u32);
+                }
+                c => quoted.push_str(&text(c.encode_utf8(&mut [0; 4]).as_bytes())),
+            }
+        }
+        for byte in chunk.invalid() {
+            let _ = write!(quoted, "\\x{byte:02x}");
+        }
+    }
+    quoted.push('\'');
+    quoted
+}
+
+/// A command line to read, not to run: words quoted, cut to about `width` characters.
+pub fn command_line(argv: &Strings, width: usize) -> String {
+    let mut line = String::new();
+    for argument in argv.iter() {
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        // What will be cut away is not looked at: an argument may be megabytes long.
+        let part = &argument[..argument.len().min(width * 4 + 4)];
+        line.push_str(&word(part));
+        if line.len() > width * 4 {
+            break;
+        }
+    }
+    shorten(&line, width).into_owned()
+}
+
+/// `line` cut to `width` characters, with a mark if it was longer.
+pub fn shorten(line: &str, width: usize) -> Cow<'_, str> {
+    match line.char_indices().nth(width) {
+        None => Cow::Borrowed(line),
+        Some(_) => {
+            let end = line.char_indices().nth(width.saturating_sub(1)).map_or(0, |(at, _)| at);
+            Cow::Owned(format!("{}…", &line[..end]))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escapes_and_bidirectional_controls_are_made_visible() {
+        assert_eq!(text(b"a\x1b[2Jb\n\xff"), "a\\x1b[2Jb\\n\\xff");
+        assert_eq!(text("\u{202e}x\u{9b}é".as_bytes()), "\\u{202e}x\\u{9b}é");
+    }
+
+    #[test]
+    fn words_are_quoted_so_that_a_shell_takes_them_back() {
+        assert_eq!(word(b"-O2"), "-O2");
+        assert_eq!(word(b""), "''");
+        assert_eq!(word(b"a b"), "'a b'");
+        assert_eq!(word(b"it's"), r"'it'\''s'");
+        assert_eq!(word(b"a\nb'\\\xff"), r"$'a\nb\'\\\xff'");
+        assert_eq!(word(b"$(touch owned)"), "'$(touch owned)'");
+    }
+
+    #[test]
+    fn a_long_line_is_cut_with_a_mark() {
+        let argv: Strings = ["a", "bbbbbbbbbb"].into_iter().collect();
+        assert_eq!(command_line(&argv, 6), "a bbb…");
+    }
+}

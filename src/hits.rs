@@ -1,0 +1,305 @@
+//! A hit and its stages: waiting, (launching,) parked, attached, over. Each passage is one function.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::Child;
+use std::time::{Duration, Instant};
+
+use crate::control::HitState;
+use crate::escape;
+use crate::judge::Program;
+use crate::launcher::place::Place;
+use crate::procfs::Status;
+use crate::source::Held;
+use crate::sys::{self, Pid};
+
+/// How long a shim may take to come, from its start in a terminal.
+const SHIM_COMES: Duration = Duration::from_secs(20);
+
+/// A match that was taken.
+pub struct Hit {
+    pub id: u64,
+    pub pid: Pid,
+    pub program: Box<Program>,
+    /// Becomes readable when the process has ended.
+    pub pidfd: OwnedFd,
+    pub stage: Stage,
+    /// The port of a debugger that listens.
+    pub port: u16,
+    /// What runs in our terminal, or writes to our standard error, on behalf of this hit: we outlast it.
+    pub shim: Option<Child>,
+}
+
+pub enum Stage {
+    /// In its exec stop, owned by the source.
+    Waiting(Held),
+    /// The same, and its debugger's place is being made.
+    Launching(Launching),
+    /// In state T, traced by nobody; the guardian knows of it.
+    Parked(Parked),
+    /// In a debugger's hands, its SIGCONT sent.
+    Attached(Option<Debugger>),
+    /// The process has ended, or its debugger is gone.
+    Over,
+}
+
+pub struct Launching {
+    pub held: Held,
+    pub place: Box<Place>,
+    /// The terminal's command, if it is not the shim itself.
+    pub opener: Option<Child>,
+    pub deadline: Instant,
+}
+
+pub struct Parked {
+    /// `None`: somebody may attach by hand.
+    pub debugger: Option<Debugger>,
+    pub since: Instant,
+    pub deadline: Option<Instant>,
+}
+
+/// A debugger that we started.
+pub struct Debugger {
+    pub pid: Pid,
+    pidfd: Option<OwnedFd>,
+}
+
+impl Debugger {
+    pub fn new(pid: Pid) -> Debugger {
+        Debugger { pid, pidfd: sys::pidfd_open(pid).ok() }
+    }
+
+    fn ended(&self) -> bool {
+        self.pidfd.as_ref().is_none_or(is_readable)
+    }
+}
+
+/// Whether a pidfd says that its process has ended.
+pub fn is_readable(fd: &OwnedFd) -> bool {
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    let mut fds = [PollFd::new(fd.as_fd(), PollFlags::POLLIN)];
+    poll(&mut fds, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
+}
+
+/// Something that happened to a hit, for the session to act on.
+#[derive(Debug)]
+pub enum Progress {
+    /// The process has ended.
+    Ended,
+    /// A debugger has it now.
+    Attached,
+    /// Its debugger has let it go.
+    DebuggerGone,
+    /// The place could not be made, or no shim came from it.
+    NoPlace(String),
+    /// The debugger ended, or the time ran out, without it having attached.
+    NotAttached(String),
+    /// The shim that shared our terminal has ended.
+    ShimEnded,
+}
+
+impl Hit {
+    pub fn new(id: u64, mut held: Held, program: Box<Program>) -> Option<Hit> {
+        let pidfd = held.take_pidfd()?;
+        Some(Hit {
+            id,
+            pid: held.pid(),
+            program,
+            pidfd,
+            stage: Stage::Waiting(held),
+            port: 0,
+            shim: None,
+        })
+    }
+
+    /// Whether it counts against the number of sessions.
+    pub fn is_active(&self) -> bool {
+        let busy =
+            matches!(self.stage, Stage::Launching(_) | Stage::Parked(_) | Stage::Attached(_));
+        busy || self.shim.is_some()
+    }
+
+    pub fn is_over(&self) -> bool {
+        matches!(self.stage, Stage::Over) && self.shim.is_none()
+    }
+
+    /// How soon it has to be looked at again, besides when its pidfd says so. TracerPid cannot be
+    /// polled for.
+    pub fn look_again(&self) -> Option<Duration> {
+        match &self.stage {
+            Stage::Waiting(_) => None,
+            Stage::Launching(_) => Some(Duration::from_millis(10)),
+            // A debugger attaches within a second, as a rule, and ought not to wait for us.
+            Stage::Parked(parked)
+                if parked.debugger.is_some() && parked.since.elapsed().as_secs() < 3 =>
+            {
+                Some(Duration::from_millis(2))
+            }
+            Stage::Parked(_) | Stage::Attached(_) => Some(Duration::from_millis(50)),
+            Stage::Over => self.shim.as_ref().map(|_| Duration::from_millis(20)),
+        }
+    }
+
+    /// The place is being made.
+    pub fn launching(&mut self, place: Box<Place>, child: Child) {
+        let stage = std::mem::replace(&mut self.stage, Stage::Over);
+        let (Stage::Waiting(held) | Stage::Launching(Launching { held, .. })) = stage else {
+            self.stage = stage;
+            return;
+        };
+        let apart = !place.terminal.shares_terminal && !place.terminal.attached;
+        let (opener, shim) = if apart { (Some(child), None) } else { (None, Some(child)) };
+        self.shim = shim;
+        let deadline = Instant::now() + SHIM_COMES;
+        self.stage = Stage::Launching(Launching { held, place, opener, deadline });
+    }
+
+    /// Takes the token of a process that is still held.
+    pub fn take_held(&mut self) -> Option<Held> {
+        match std::mem::replace(&mut self.stage, Stage::Over) {
+            Stage::Waiting(held) => Some(held),
+            Stage::Launching(launching) => {
+                if let Some(mut opener) = launching.opener {
+                    let _ = opener.wait();
+                }
+                Some(launching.held)
+            }
+            other => {
+                self.stage = other;
+                None
+            }
+        }
+    }
+
+    /// It was parked.
+    pub fn parked(&mut self, debugger: Option<Debugger>, timeout: Option<Duration>) {
+        let since = Instant::now();
+        let deadline = timeout.map(|timeout| since + timeout);
+        self.stage = Stage::Parked(Parked { debugger, since, deadline });
+    }
+
+    /// Lets the process run on, whoever's it is by now; false if it is in a debugger's hands.
+    pub fn let_run(&mut self) -> bool {
+        match std::mem::replace(&mut self.stage, Stage::Over) {
+            Stage::Waiting(held) => held.release(),
+            Stage::Launching(launching) => launching.held.release(),
+            Stage::Parked(_) => self.send_continue(),
+            other => {
+                self.stage = other;
+                return false;
+            }
+        }
+        true
+    }
+
+    /// SIGCONT. A refusal means that the process has changed its user since: it is not ours any more.
+    pub fn send_continue(&self) {
+        let _ = sys::pidfd_send_signal(self.pidfd.as_fd(), libc::SIGCONT);
+    }
+
+    /// Looks what has happened, and makes the passages that need nobody's decision.
+    pub fn look(&mut self) -> Option<Progress> {
+        if let Some(shim) = &mut self.shim
+            && matches!(self.stage, Stage::Over)
+        {
+            if matches!(shim.try_wait(), Ok(None)) {
+                return None;
+            }
+            self.shim = None;
+            return Some(Progress::ShimEnded);
+        }
+        if !matches!(self.stage, Stage::Over) && is_readable(&self.pidfd) {
+            self.stage = Stage::Over;
+            return Some(Progress::Ended);
+        }
+        match &mut self.stage {
+            Stage::Launching(launching) => launching.look(self.shim.as_mut()),
+            Stage::Parked(_) => self.look_parked(),
+            Stage::Attached(_) => self.look_attached(),
+            Stage::Waiting(_) | Stage::Over => None,
+        }
+    }
+
+    fn look_parked(&mut self) -> Option<Progress> {
+        let Stage::Parked(parked) = &mut self.stage else { return None };
+        // Asked before the process is looked at: what ends after that is seen the next time.
+        let debugger_ended = parked.debugger.as_ref().is_some_and(Debugger::ended);
+        let status = Status::read(self.pid).ok()?;
+        if status.tracer != 0 {
+            let debugger = parked.debugger.take();
+            self.stage = Stage::Attached(debugger);
+            self.send_continue();
+            return Some(Progress::Attached);
+        }
+        if !matches!(status.state, b'T' | b't') && parked.since.elapsed() > Duration::from_secs(1) {
+            // Somebody has set it going.
+            self.stage = Stage::Over;
+            return Some(Progress::DebuggerGone);
+        }
+        if debugger_ended {
+            return Some(Progress::NotAttached("it ended without having attached".into()));
+        }
+        let late = parked.deadline.is_some_and(|deadline| Instant::now() >= deadline);
+        late.then(|| {
+            let seconds = parked.since.elapsed().as_secs_f32();
+            Progress::NotAttached(format!("it has not attached after {seconds:.0} s"))
+        })
+    }
+
+    fn look_attached(&mut self) -> Option<Progress> {
+        let status = Status::read(self.pid).ok()?;
+        if status.tracer != 0 {
+            return None;
+        }
+        // Its SIGCONT may have been undone by a stop of the debugger's own making.
+        if status.state == b'T' {
+            self.send_continue();
+        }
+        self.stage = Stage::Over;
+        Some(Progress::DebuggerGone)
+    }
+
+    /// The hit as `ps` shows it.
+    pub fn state(&self) -> HitState {
+        let (stage, debugger) = match &self.stage {
+            Stage::Waiting(_) | Stage::Launching(_) => ("waiting", None),
+            Stage::Parked(parked) => ("parked", parked.debugger.as_ref().map(|d| d.pid)),
+            Stage::Attached(debugger) => ("attached", debugger.as_ref().map(|d| d.pid)),
+            Stage::Over => ("over", None),
+        };
+        HitState {
+            id: self.id,
+            pid: self.pid,
+            stage: stage.into(),
+            debugger,
+            line: escape::command_line(&self.program.argv, 100),
+        }
+    }
+}
+
+impl Launching {
+    fn look(&mut self, shim: Option<&mut Child>) -> Option<Progress> {
+        if let Some(Ok(Some(status))) = shim.map(Child::try_wait) {
+            return Some(Progress::NoPlace(format!("our own process in it ended ({status})")));
+        }
+        if let Some(opener) = &mut self.opener
+            && let Ok(Some(status)) = opener.try_wait()
+        {
+            let mut said = String::new();
+            if let Some(stderr) = opener.stderr.as_mut() {
+                let _ = std::io::Read::read_to_string(stderr, &mut said);
+            }
+            self.opener = None;
+            if !status.success() {
+                let said = escape::text(said.trim().as_bytes());
+                return Some(Progress::NoPlace(if said.is_empty() {
+                    status.to_string()
+                } else {
+                    said
+                }));
+            }
+        }
+        (Instant::now() >= self.deadline).then(|| {
+            Progress::NoPlace(format!("nothing came from it in {} s", SHIM_COMES.as_secs()))
+        })
+    }
+}

@@ -1,0 +1,144 @@
+//! What becomes of an exec: the filter's answer, and the tally for the case that nothing matched.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::escape;
+use crate::event::{Facts, Reading, Strings};
+use crate::filter::{Answer, Filter, Judgement};
+use crate::notify::Sender;
+use crate::source::{Held, Judge, NotHeld, SourceEvent, Stop};
+use crate::sys::Pid;
+
+/// What the session is told.
+#[derive(Debug)]
+pub enum Notice {
+    Source(SourceEvent),
+    /// A match, stopped.
+    Match(Held, Box<Program>),
+    /// A match that runs on: only a list was asked for, or it is about to die.
+    Passed(Box<Program>, Option<NotHeld>),
+}
+
+/// What is kept of a match, for people and templates.
+#[derive(Debug)]
+pub struct Program {
+    pub pid: Pid,
+    pub argv: Strings,
+    pub filename: Vec<u8>,
+    pub exe: Vec<u8>,
+    pub cwd: Vec<u8>,
+    /// The tests that decided, escaped.
+    pub because: String,
+}
+
+/// An exec that did not match, but nearly.
+#[derive(Debug, Clone)]
+pub struct NearMiss {
+    closeness: f32,
+    pub line: String,
+    pub failed: String,
+}
+
+/// All execs that were seen.
+#[derive(Debug, Default)]
+pub struct Tally {
+    pub execs: u64,
+    /// Those on which the filter could not be decided, because something could not be read.
+    pub undecided: u64,
+    pub nearest: Vec<NearMiss>,
+    /// How many have been read to find the nearest.
+    looked_at: u32,
+}
+
+/// How many near misses are told.
+const NEAREST: usize = 3;
+/// How many execs no nearer than those are read just to tell different ones.
+const LOOK_AT_MOST: u32 = 64;
+/// How much of a near miss's command line is kept, in characters.
+const LINE: usize = 100;
+
+/// The filter, applied to each exec.
+pub struct Matcher {
+    pub filter: Arc<Filter>,
+    /// Only tell, stop nothing.
+    pub list: bool,
+    pub tally: Arc<Mutex<Tally>>,
+    pub tell: Sender<Notice>,
+}
+
+impl Judge for Matcher {
+    fn exec(&mut self, facts: &mut dyn Facts, stop: Stop<'_>) {
+        let judgement = self.filter.judge(facts);
+        let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
+        tally.execs += 1;
+        match judgement.answer {
+            Answer::No => tally.missed(&self.filter, &judgement, facts),
+            Answer::Unknown => tally.undecided += 1,
+            Answer::Yes => {
+                drop(tally);
+                self.matched(facts, stop);
+            }
+        }
+    }
+}
+
+impl Matcher {
+    fn matched(&mut self, facts: &mut dyn Facts, stop: Stop<'_>) {
+        let program = Box::new(Program::read(&self.filter, facts));
+        if self.list {
+            self.tell.send(Notice::Passed(program, None));
+            stop.release();
+            return;
+        }
+        self.tell.send(match stop.hold() {
+            Ok(held) => Notice::Match(held, program),
+            Err(why) => Notice::Passed(program, Some(why)),
+        });
+    }
+}
+
+impl Program {
+    fn read(filter: &Filter, facts: &mut dyn Facts) -> Program {
+        let owned =
+            |reading: Reading<&[u8]>| reading.known().map(<[u8]>::to_vec).unwrap_or_default();
+        Program {
+            pid: facts.pid().known().unwrap_or_default() as Pid,
+            argv: facts.argv().known().cloned().unwrap_or_default(),
+            filename: owned(facts.filename()),
+            exe: owned(facts.exe()),
+            cwd: owned(facts.cwd()),
+            because: escape::text(filter.because(facts).as_bytes()),
+        }
+    }
+}
+
+impl Tally {
+    fn missed(&mut self, filter: &Filter, judgement: &Judgement, facts: &mut dyn Facts) {
+        let full = self.nearest.len() == NEAREST;
+        let least = self.nearest.last().map_or(-1.0, |near| near.closeness);
+        if full && judgement.closeness <= least {
+            return;
+        }
+        if judgement.closeness <= least {
+            self.looked_at += 1;
+            if self.looked_at > LOOK_AT_MOST {
+                return;
+            }
+        }
+        let Some(argv) = facts.argv().known() else { return };
+        let near = NearMiss {
+            closeness: judgement.closeness,
+            line: escape::command_line(argv, LINE),
+            failed: escape::text(filter.failed_test(judgement).unwrap_or_default().as_bytes()),
+        };
+        if let Some(same) = self.nearest.iter_mut().find(|known| known.line == near.line) {
+            if same.closeness < near.closeness {
+                *same = near;
+            }
+        } else {
+            self.nearest.push(near);
+        }
+        self.nearest.sort_by(|a, b| b.closeness.total_cmp(&a.closeness));
+        self.nearest.truncate(NEAREST);
+    }
+}

@@ -1,0 +1,411 @@
+//! Launch templates: what a debugger's or a terminal's file says, parsed and checked once.
+//!
+//! A command is split into words first and placeholders are found in the words afterwards, so that a
+//! value can never become two words or be read by a shell.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use crate::report::Trouble;
+
+/// Something that is filled in at a hit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Placeholder {
+    Pid,
+    Hit,
+    Port,
+    Exe,
+    Filename,
+    Basename,
+    Cwd,
+    Argv,
+    Location,
+    Program,
+    Break,
+    Commands,
+    /// A file of the template's own.
+    File(String),
+    /// A file or command that the user gave with -x or --ex.
+    Given,
+    /// Terminals: the words of the shim.
+    Shim,
+    /// Terminals: the folder in which tracexec runs.
+    Dir,
+    /// Terminals: a variable of the caller's environment.
+    Env(String),
+}
+
+/// A piece of a word.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Piece {
+    Text(String),
+    Value(Placeholder),
+}
+
+/// One word of a command.
+pub type Word = Vec<Piece>;
+
+/// A debugger's template.
+#[derive(Debug, Clone)]
+pub struct Debugger {
+    pub name: String,
+    pub description: String,
+    /// Names of the program, the first that is found is taken.
+    pub programs: Vec<String>,
+    pub needs: Vec<String>,
+    /// Whether it wants a terminal with somebody in front of it.
+    pub interactive: bool,
+    pub command: Vec<Word>,
+    /// What to type to attach by hand.
+    pub by_hand: Vec<Word>,
+    /// What to type elsewhere once it runs.
+    pub then: Vec<Word>,
+    pub at_entry: Vec<Word>,
+    pub at_main: Option<Vec<Word>>,
+    pub at_location: Option<Vec<Word>>,
+    pub given_file: Option<Vec<Word>>,
+    pub given_command: Option<Vec<Word>>,
+    /// Scripts, by name: text with {{pid}}, {{hit}}, {{port}} and {{location}} only.
+    pub files: BTreeMap<String, Word>,
+}
+
+/// A terminal's template.
+#[derive(Debug, Clone)]
+pub struct Terminal {
+    pub name: String,
+    pub description: String,
+    pub needs: Vec<String>,
+    /// Variables that must be set, in our environment or the caller's under sudo.
+    pub env: Vec<String>,
+    pub command: Vec<Word>,
+    /// Whether the debugger gets the terminal that COMMAND has.
+    pub shares_terminal: bool,
+    /// Whether its command runs as long as the debugger, and shows its output on our stderr.
+    pub attached: bool,
+    /// Which place to try when this one has no room.
+    pub otherwise: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct RawDebugger {
+    name: String,
+    description: String,
+    #[serde(default)]
+    programs: Vec<String>,
+    #[serde(default)]
+    needs: Vec<String>,
+    #[serde(default = "yes")]
+    interactive: bool,
+    command: String,
+    #[serde(default)]
+    by_hand: String,
+    #[serde(default)]
+    then: String,
+    #[serde(default)]
+    r#break: RawBreak,
+    #[serde(default)]
+    commands: RawCommands,
+    #[serde(default)]
+    files: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct RawBreak {
+    #[serde(default)]
+    entry: String,
+    main: Option<String>,
+    location: Option<String>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct RawCommands {
+    file: Option<String>,
+    command: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct RawTerminal {
+    name: String,
+    description: String,
+    #[serde(default)]
+    needs: Vec<String>,
+    #[serde(default)]
+    env: Vec<String>,
+    command: String,
+    #[serde(default)]
+    shares_terminal: bool,
+    #[serde(default)]
+    attached: bool,
+    otherwise: Option<String>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// Where a text stands, which decides what may be filled in there.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Context {
+    DebuggerWord,
+    DebuggerFile,
+    Given,
+    TerminalWord,
+}
+
+fn placeholder(name: &str, context: Context) -> Option<Placeholder> {
+    use Context::{DebuggerFile, DebuggerWord, Given, TerminalWord};
+    let found = match name {
+        "pid" => Placeholder::Pid,
+        "hit" => Placeholder::Hit,
+        "port" => Placeholder::Port,
+        "exe" => Placeholder::Exe,
+        "filename" => Placeholder::Filename,
+        "basename" => Placeholder::Basename,
+        "cwd" => Placeholder::Cwd,
+        "argv" => Placeholder::Argv,
+        "location" => Placeholder::Location,
+        "program" => Placeholder::Program,
+        "break" => Placeholder::Break,
+        "commands" => Placeholder::Commands,
+        "given" => Placeholder::Given,
+        "shim" => Placeholder::Shim,
+        "dir" => Placeholder::Dir,
+        _ => {
+            if let Some(file) = name.strip_prefix("file:") {
+                Placeholder::File(file.to_string())
+            } else {
+                Placeholder::Env(name.strip_prefix("env.")?.to_string())
+            }
+        }
+    };
+    let allowed = match found {
+        Placeholder::Pid | Placeholder::Hit => true,
+        Placeholder::Port => context != TerminalWord,
+        Placeholder::Location => matches!(context, DebuggerFile | DebuggerWord),
+        Placeholder::Given => context == Given,
+        Placeholder::Shim | Placeholder::Dir | Placeholder::Env(_) => context == TerminalWord,
+        _ => context == DebuggerWord,
+    };
+    allowed.then_some(found)
+}
+
+/// Numbers may stand anywhere; any other value must be a word by itself, since the text around it
+/// could be a language of its own, in which the value would be read as code.
+fn may_be_embedded(value: &Placeholder, context: Context) -> bool {
+    match value {
+        Placeholder::Pid | Placeholder::Hit | Placeholder::Port => true,
+        Placeholder::Location => context == Context::DebuggerFile,
+        Placeholder::Env(_) => true,
+        _ => false,
+    }
+}
+
+fn parse_word(text: &str, context: Context) -> Result<Word, String> {
+    let mut word = Word::new();
+    let mut rest = text;
+    while let Some(start) = rest.find("{{") {
+        let (before, after) = rest.split_at(start);
+        let end = after.find("}}").ok_or("`{{` without `}}`")?;
+        let name = after[2..end].trim();
+        let value = placeholder(name, context).ok_or_else(|| {
+            format!("`{{{{{name}}}}}` is no placeholder, or not one for this place")
+        })?;
+        if !before.is_empty() {
+            word.push(Piece::Text(before.to_string()));
+        }
+        word.push(Piece::Value(value));
+        rest = &after[end + 2..];
+    }
+    if !rest.is_empty() || word.is_empty() {
+        word.push(Piece::Text(rest.to_string()));
+    }
+    if word.len() > 1 {
+        for piece in &word {
+            if let Piece::Value(value) = piece
+                && !may_be_embedded(value, context)
+            {
+                return Err(format!("in `{text}` a placeholder must be a word by itself"));
+            }
+        }
+    }
+    Ok(word)
+}
+
+fn parse_words(text: &str, context: Context) -> Result<Vec<Word>, String> {
+    let words = shell_words::split(text).map_err(|error| format!("`{text}`: {error}"))?;
+    words.iter().map(|word| parse_word(word, context)).collect()
+}
+
+fn parse_optional(text: Option<String>, context: Context) -> Result<Option<Vec<Word>>, String> {
+    text.map(|text| parse_words(&text, context)).transpose()
+}
+
+/// Reads a TOML file's text; an error names the file.
+fn read<T: for<'a> Deserialize<'a>>(text: &str, origin: &str) -> Result<T, Trouble> {
+    toml::from_str(text).map_err(|error| {
+        Trouble::new(format!("launch template {origin}: {}", error.to_string().trim_end())).hint(
+            "tracexec-templates(5) describes the form; `tracexec templates show gdb` is an example",
+        )
+    })
+}
+
+fn in_template(origin: &str) -> impl Fn(String) -> Trouble {
+    let origin = origin.to_string();
+    move |what| {
+        Trouble::new(format!("launch template {origin}: {what}"))
+            .hint("tracexec-templates(5) lists the placeholders")
+    }
+}
+
+impl Debugger {
+    pub fn parse(text: &str, origin: &str) -> Result<Debugger, Trouble> {
+        let raw: RawDebugger = read(text, origin)?;
+        let wrong = in_template(origin);
+        let word = Context::DebuggerWord;
+        let files = raw
+            .files
+            .into_iter()
+            .map(|(name, text)| Ok((name, parse_word(&text, Context::DebuggerFile)?)))
+            .collect::<Result<BTreeMap<_, _>, String>>()
+            .map_err(&wrong)?;
+        let debugger = Debugger {
+            name: raw.name,
+            description: raw.description,
+            programs: raw.programs,
+            needs: raw.needs,
+            interactive: raw.interactive,
+            command: parse_words(&raw.command, word).map_err(&wrong)?,
+            by_hand: parse_words(&raw.by_hand, word).map_err(&wrong)?,
+            then: parse_words(&raw.then, word).map_err(&wrong)?,
+            at_entry: parse_words(&raw.r#break.entry, word).map_err(&wrong)?,
+            at_main: parse_optional(raw.r#break.main, word).map_err(&wrong)?,
+            at_location: parse_optional(raw.r#break.location, word).map_err(&wrong)?,
+            given_file: parse_optional(raw.commands.file, Context::Given).map_err(&wrong)?,
+            given_command: parse_optional(raw.commands.command, Context::Given).map_err(&wrong)?,
+            files,
+        };
+        debugger.check().map_err(wrong)?;
+        Ok(debugger)
+    }
+
+    /// A command of the user's own.
+    pub fn ad_hoc(text: &str) -> Result<Debugger, Trouble> {
+        let wrong = |what: String| {
+            Trouble::new(format!("--debugger: {what}"))
+                .hint("an example: --debugger 'gdb -q -p {{pid}}'; tracexec-templates(5) lists the placeholders")
+        };
+        let command = parse_words(text, Context::DebuggerWord).map_err(wrong)?;
+        let debugger = Debugger {
+            name: text.to_string(),
+            description: String::new(),
+            programs: Vec::new(),
+            needs: Vec::new(),
+            interactive: true,
+            command,
+            by_hand: Vec::new(),
+            then: Vec::new(),
+            at_entry: Vec::new(),
+            at_main: None,
+            at_location: None,
+            given_file: None,
+            given_command: None,
+            files: BTreeMap::new(),
+        };
+        debugger.check().map_err(wrong)?;
+        Ok(debugger)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let Some(first) = self.command.first() else { return Err("the command is empty".into()) };
+        let fixed = match first.as_slice() {
+            [Piece::Text(text)] => !text.is_empty(),
+            [Piece::Value(Placeholder::Program)] => !self.programs.is_empty(),
+            _ => false,
+        };
+        if !fixed {
+            return Err("the command's first word must be a program's name, or {{program}}".into());
+        }
+        let mentions_pid =
+            self.command.iter().flatten().any(|p| *p == Piece::Value(Placeholder::Pid));
+        if !mentions_pid {
+            return Err(
+                "the command does not say {{pid}}, so it could not know what to attach to".into()
+            );
+        }
+        let words = [Some(&self.at_entry), self.at_main.as_ref(), self.at_location.as_ref()];
+        for piece in self.command.iter().chain(words.into_iter().flatten().flatten()).flatten() {
+            if let Piece::Value(Placeholder::File(name)) = piece
+                && !self.files.contains_key(name)
+            {
+                return Err(format!("{{{{file:{name}}}}} has no entry under [files]"));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Terminal {
+    pub fn parse(text: &str, origin: &str) -> Result<Terminal, Trouble> {
+        let raw: RawTerminal = read(text, origin)?;
+        let wrong = in_template(origin);
+        let command = parse_words(&raw.command, Context::TerminalWord).map_err(&wrong)?;
+        if !command.iter().any(|word| *word == [Piece::Value(Placeholder::Shim)]) {
+            return Err(wrong(
+                "the command does not say {{shim}}, which is what runs there".into(),
+            ));
+        }
+        Ok(Terminal {
+            name: raw.name,
+            description: raw.description,
+            needs: raw.needs,
+            env: raw.env,
+            command,
+            shares_terminal: raw.shares_terminal,
+            attached: raw.attached,
+            otherwise: raw.otherwise,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_cannot_be_part_of_a_word_that_could_be_code() {
+        let error = Debugger::ad_hoc("gdb -p {{pid}} -ex 'file {{exe}}'").unwrap_err();
+        assert!(error.what.contains("word by itself"), "{error}");
+        assert!(Debugger::ad_hoc("gdb --pid={{pid}} {{exe}}").is_ok());
+    }
+
+    #[test]
+    fn an_unknown_placeholder_is_named() {
+        let error = Debugger::ad_hoc("gdb -p {{pod}}").unwrap_err();
+        assert!(error.what.contains("`{{pod}}`"), "{error}");
+    }
+
+    #[test]
+    fn a_command_that_cannot_know_its_process_is_refused() {
+        assert!(Debugger::ad_hoc("gdb").unwrap_err().what.contains("{{pid}}"));
+        assert!(Debugger::ad_hoc("{{pid}}").unwrap_err().what.contains("first word"));
+        assert!(Debugger::ad_hoc("").unwrap_err().what.contains("empty"));
+    }
+
+    #[test]
+    fn a_file_must_exist_that_a_word_names() {
+        let text = "name='x'\ndescription='x'\ncommand='x {{pid}} {{file:none}}'";
+        assert!(Debugger::parse(text, "x.toml").unwrap_err().what.contains("[files]"));
+    }
+
+    #[test]
+    fn an_unknown_key_is_an_error_that_names_the_file() {
+        let text = "name='x'\ndescription='x'\ncommand='{{shim}}'\ncolour=1";
+        let error = Terminal::parse(text, "x.toml").unwrap_err();
+        assert!(error.what.contains("x.toml") && error.what.contains("colour"), "{error}");
+    }
+}

@@ -1,0 +1,25 @@
+//! tracexec stops the exec you are looking for, deep in a process tree, and hands it to your debugger.
+//!
+//! ARCHITECTURE.md tells how the modules belong together.
+
+pub mod cli;
+pub mod commands;
+pub mod config;
+pub mod control;
+pub mod diagnose;
+pub mod escape;
+pub mod event;
+pub mod filter;
+pub mod guardian;
+pub mod hits;
+pub mod identity;
+pub mod judge;
+pub mod launcher;
+pub mod notify;
+pub mod procfs;
+pub mod report;
+pub mod session;
+pub mod source;
+pub mod sys;
+
+pub use commands::run;

@@ -1,0 +1,7 @@
+//! Parses, hands over, reports.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ExitCode::from(tracexec::run())
+}

@@ -1,0 +1,242 @@
+//! What is read from /proc, see proc(5).
+
+use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::PathBuf;
+
+use crate::event::{Fd, FdKind};
+use crate::sys::Pid;
+
+/// `/proc/PID/NAME`.
+pub fn path(pid: Pid, name: &str) -> PathBuf {
+    PathBuf::from(format!("/proc/{pid}/{name}"))
+}
+
+/// The target of the link `/proc/PID/NAME`.
+pub fn link(pid: Pid, name: &str) -> io::Result<Vec<u8>> {
+    fs::read_link(path(pid, name)).map(|target| target.into_os_string().into_vec())
+}
+
+/// `/proc/PID/comm`, without its newline.
+pub fn comm(pid: Pid) -> io::Result<Vec<u8>> {
+    let mut comm = fs::read(path(pid, "comm"))?;
+    if comm.last() == Some(&b'\n') {
+        comm.pop();
+    }
+    Ok(comm)
+}
+
+/// What `/proc/PID/stat` says, as far as it is needed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stat {
+    pub state: u8,
+    pub ppid: Pid,
+    pub pgrp: Pid,
+    /// When it began, in clock ticks since boot: with the pid it names one process for good.
+    pub start_time: u64,
+}
+
+impl Stat {
+    pub fn read(pid: Pid) -> io::Result<Stat> {
+        let text = fs::read(path(pid, "stat"))?;
+        parse_stat(&text).ok_or_else(|| malformed("stat"))
+    }
+}
+
+fn malformed(file: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("/proc/PID/{file} is not as proc(5) says"))
+}
+
+/// The command name may hold anything, parentheses and newlines too: the last one counts.
+fn parse_stat(text: &[u8]) -> Option<Stat> {
+    let rest = &text[memchr::memrchr(b')', text)? + 1..];
+    let rest = std::str::from_utf8(rest).ok()?;
+    let mut fields = rest.split_ascii_whitespace();
+    let state = *fields.next()?.as_bytes().first()?;
+    let ppid = fields.next()?.parse().ok()?;
+    let pgrp = fields.next()?.parse().ok()?;
+    let start_time = fields.nth(16)?.parse().ok()?;
+    Some(Stat { state, ppid, pgrp, start_time })
+}
+
+/// What `/proc/PID/status` says, as far as it is needed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Status {
+    pub tgid: Pid,
+    pub tracer: Pid,
+    pub real_uid: u32,
+    /// The effective ids.
+    pub uid: u32,
+    pub gid: u32,
+    /// Signals pending (of the thread or the process), blocked, ignored: bit N-1 is signal N.
+    pub pending: u64,
+    pub blocked: u64,
+    pub ignored: u64,
+    pub effective_capabilities: u64,
+    pub seccomp: bool,
+    pub state: u8,
+}
+
+/// The bit of CAP_SYS_PTRACE, see capabilities(7).
+const CAP_SYS_PTRACE: u64 = 1 << 19;
+
+impl Status {
+    pub fn read(pid: Pid) -> io::Result<Status> {
+        Ok(parse_status(&fs::read(path(pid, "status"))?))
+    }
+
+    /// A pending signal that will end a process which has no handlers yet.
+    pub fn fatal_pending(&self) -> Option<i32> {
+        let deadly = self.pending & !self.ignored & (!self.blocked | bit(libc::SIGKILL));
+        (1..=64).find(|&signal| deadly & bit(signal) != 0 && ends_by_default(signal))
+    }
+
+    pub fn may_trace_anything(&self) -> bool {
+        self.effective_capabilities & CAP_SYS_PTRACE != 0
+    }
+}
+
+fn bit(signal: i32) -> u64 {
+    1 << (signal - 1)
+}
+
+/// Whether a signal's default action ends a process, see signal(7).
+fn ends_by_default(signal: i32) -> bool {
+    !matches!(
+        signal,
+        libc::SIGCHLD
+            | libc::SIGURG
+            | libc::SIGWINCH
+            | libc::SIGCONT
+            | libc::SIGSTOP
+            | libc::SIGTSTP
+            | libc::SIGTTIN
+            | libc::SIGTTOU
+    )
+}
+
+fn parse_status(text: &[u8]) -> Status {
+    let mut status = Status::default();
+    for line in text.split(|&b| b == b'\n') {
+        let Some(colon) = memchr::memchr(b':', line) else { continue };
+        let value = String::from_utf8_lossy(&line[colon + 1..]);
+        let word = |n: usize| value.split_ascii_whitespace().nth(n).unwrap_or_default();
+        let hex = || u64::from_str_radix(word(0), 16).unwrap_or_default();
+        match &line[..colon] {
+            b"State" => status.state = word(0).bytes().next().unwrap_or_default(),
+            b"Tgid" => status.tgid = word(0).parse().unwrap_or_default(),
+            b"TracerPid" => status.tracer = word(0).parse().unwrap_or_default(),
+            b"Uid" => {
+                status.real_uid = word(0).parse().unwrap_or_default();
+                status.uid = word(1).parse().unwrap_or_default();
+            }
+            b"Gid" => status.gid = word(1).parse().unwrap_or_default(),
+            b"SigPnd" | b"ShdPnd" => status.pending |= hex(),
+            b"SigBlk" => status.blocked = hex(),
+            b"SigIgn" => status.ignored = hex(),
+            b"CapEff" => status.effective_capabilities = hex(),
+            b"Seccomp" => status.seccomp = word(0) == "2",
+            _ => {}
+        }
+    }
+    status
+}
+
+/// Descriptor `number` of a process; `Ok(None)` if it is not open.
+pub fn fd(pid: Pid, number: u32) -> io::Result<Option<Fd>> {
+    let name = format!("fd/{number}");
+    let target = match link(pid, &name) {
+        Ok(target) => target,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let kind = match fs::metadata(path(pid, &name)) {
+        Ok(metadata) => kind(&target, &metadata),
+        Err(_) => FdKind::Anon,
+    };
+    Ok(Some(Fd { number, target, kind }))
+}
+
+fn kind(target: &[u8], metadata: &fs::Metadata) -> FdKind {
+    let file_type = metadata.file_type();
+    if file_type.is_dir() {
+        FdKind::Dir
+    } else if file_type.is_fifo() {
+        FdKind::Pipe
+    } else if file_type.is_socket() {
+        FdKind::Socket
+    } else if file_type.is_block_device() {
+        FdKind::Block
+    } else if file_type.is_char_device() {
+        if is_terminal(metadata.rdev()) { FdKind::Tty } else { FdKind::Char }
+    } else if file_type.is_file() && !target.starts_with(b"anon_inode:") {
+        FdKind::File
+    } else {
+        FdKind::Anon
+    }
+}
+
+/// Whether a character device is a terminal, by its major number (the kernel's devices.txt):
+/// consoles and serial lines 4, /dev/tty 5, BSD ptys 2 and 3, Unix98 ptys 136 to 143.
+fn is_terminal(device: u64) -> bool {
+    let (major, minor) = (nix::sys::stat::major(device), nix::sys::stat::minor(device));
+    matches!(major, 2..=4 | 136..=143) || (major == 5 && minor < 2)
+}
+
+/// All open descriptors of a process, by number.
+pub fn fds(pid: Pid) -> io::Result<Vec<Fd>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(path(pid, "fd"))? {
+        let number = entry?.file_name().to_string_lossy().parse();
+        if let Ok(number) = number {
+            found.extend(fd(pid, number)?);
+        }
+    }
+    found.sort_by_key(|fd| fd.number);
+    Ok(found)
+}
+
+/// The value of a variable in an environment block.
+pub fn variable<'a>(block: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    block.split(|&b| b == 0).find_map(|entry| entry.strip_prefix(name)?.strip_prefix(b"="))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_name_may_hold_parentheses_and_newlines() {
+        let mut line = b"12 (a) b\n) c) T 7 8 9".to_vec();
+        line.extend(b" 0".repeat(15));
+        line.extend_from_slice(b" 777 0\n");
+        let stat = parse_stat(&line).unwrap();
+        assert_eq!(stat, Stat { state: b'T', ppid: 7, pgrp: 8, start_time: 777 });
+    }
+
+    #[test]
+    fn our_own_stat_and_status_are_read() {
+        let pid = std::process::id() as Pid;
+        assert!(Stat::read(pid).unwrap().start_time > 0);
+        let status = Status::read(pid).unwrap();
+        assert_eq!((status.tgid, status.tracer), (pid, 0));
+    }
+
+    #[test]
+    fn a_blocked_or_harmless_pending_signal_is_not_fatal() {
+        let pending = bit(libc::SIGCHLD) | bit(libc::SIGTERM);
+        let blocked = Status { pending, blocked: bit(libc::SIGTERM), ..Status::default() };
+        assert_eq!(blocked.fatal_pending(), None);
+        let open = Status { pending, ..Status::default() };
+        assert_eq!(open.fatal_pending(), Some(libc::SIGTERM));
+    }
+
+    #[test]
+    fn a_variable_is_found_by_its_whole_name() {
+        let block = b"AB=1\0A=2\0A=3\0";
+        assert_eq!(variable(block, b"A"), Some(&b"2"[..]));
+        assert_eq!(variable(block, b"B"), None);
+    }
+}

@@ -1,0 +1,129 @@
+//! The only writer of what people read: errors, warnings, hints, hits, all on standard error.
+//!
+//! Every text that comes from a traced process passes through [`crate::escape`] on its way here.
+
+use std::fmt::Display;
+use std::io::{self, IsTerminal, Write};
+
+/// When to use colours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Color {
+    Auto,
+    Always,
+    Never,
+}
+
+/// How to speak to the user.
+#[derive(Debug, Clone, Copy)]
+pub struct Report {
+    color: bool,
+    verbose: u8,
+}
+
+#[derive(Clone, Copy)]
+enum Style {
+    Plain,
+    Good,
+    Warning,
+    Error,
+    Dim,
+}
+
+impl Style {
+    fn code(self) -> &'static str {
+        match self {
+            Style::Plain => "",
+            Style::Good => "\x1b[32m",
+            Style::Warning => "\x1b[33m",
+            Style::Error => "\x1b[31m",
+            Style::Dim => "\x1b[2m",
+        }
+    }
+}
+
+impl Report {
+    pub fn new(color: Color, verbose: u8) -> Report {
+        let color = match color {
+            Color::Always => true,
+            Color::Never => false,
+            Color::Auto => {
+                io::stderr().is_terminal()
+                    && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+                    && std::env::var_os("TERM").is_some_and(|term| term != "dumb")
+            }
+        };
+        Report { color, verbose }
+    }
+
+    /// One write a line, so that lines of others do not come in between. That it fails is nobody's
+    /// business: COMMAND goes on.
+    fn line(self, style: Style, label: &str, text: &str) {
+        let line = match (self.color, style.code()) {
+            (true, code) if !code.is_empty() => format!("{code}tracexec: {label}\x1b[0m{text}\n"),
+            _ => format!("tracexec: {label}{text}\n"),
+        };
+        let _ = io::stderr().write_all(line.as_bytes());
+    }
+
+    /// A match, and what becomes of it.
+    pub fn hit(self, text: impl Display) {
+        self.line(Style::Good, "", &text.to_string());
+    }
+
+    /// Something that was asked for.
+    pub fn say(self, text: impl Display) {
+        self.line(Style::Plain, "", &text.to_string());
+    }
+
+    /// Something that only `-v` asks for.
+    pub fn detail(self, text: impl Display) {
+        if self.verbose > 0 {
+            self.line(Style::Dim, "", &text.to_string());
+        }
+    }
+
+    pub fn warn(self, text: impl Display) {
+        self.line(Style::Warning, "warning: ", &text.to_string());
+    }
+
+    pub fn error(self, text: impl Display) {
+        self.line(Style::Error, "error: ", &text.to_string());
+    }
+
+    /// What to do about the error or warning before it.
+    pub fn hint(self, text: impl Display) {
+        self.line(Style::Dim, "hint: ", &text.to_string());
+    }
+}
+
+/// An error with what to do about it.
+#[derive(Debug)]
+pub struct Trouble {
+    pub what: String,
+    pub hint: Option<String>,
+}
+
+impl Trouble {
+    pub fn new(what: impl Into<String>) -> Trouble {
+        Trouble { what: what.into(), hint: None }
+    }
+
+    pub fn hint(mut self, hint: impl Into<String>) -> Trouble {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+impl Display for Trouble {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.what)
+    }
+}
+
+impl std::error::Error for Trouble {}
+
+/// How many columns a line on standard error may take.
+pub fn width() -> usize {
+    let size = crate::sys::window_size(std::os::fd::AsFd::as_fd(&io::stderr()));
+    size.map_or(0, |size| usize::from(size.ws_col)).clamp(80, 200)
+}

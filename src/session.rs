@@ -1,0 +1,337 @@
+//! The only place where everything meets: the source, the hits, the launcher, the socket, the user's
+//! signals. One loop, which polls descriptors; ptrace happens elsewhere.
+
+mod ending;
+mod handover;
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+
+use crate::config::{self, Action};
+use crate::control::{Reply, Request, Server, SessionState};
+use crate::escape;
+use crate::guardian::Guardian;
+use crate::hits::{self, Hit, Progress, Stage};
+use crate::judge::{Matcher, Notice, Program, Tally};
+use crate::notify::{self, Receiver};
+use crate::report::{self, Report, Trouble};
+use crate::source::ptrace::{Command, PtraceSource};
+use crate::source::{ExitStatus, Held, NotHeld, SourceEvent};
+use crate::sys::{self, Inherited, Pid};
+
+/// A running session.
+pub struct Session {
+    config: config::Session,
+    report: Report,
+    source: PtraceSource,
+    notices: Receiver<Notice>,
+    signals: SignalFd,
+    server: Server,
+    guardian: Option<Guardian>,
+    tally: Arc<Mutex<Tally>>,
+    command: Option<(Pid, OwnedFd)>,
+    hits: Vec<Hit>,
+    /// Matches, by what became of them.
+    counts: Counts,
+    /// The status to exit with, once it is known.
+    status: Option<u8>,
+    /// Set when all is to be let go.
+    ending: bool,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    matches: u64,
+    taken: u64,
+    passed_busy: u64,
+}
+
+/// Runs COMMAND under a session; the status to exit with.
+pub fn run(config: config::Session, report: Report) -> Result<u8, Trouble> {
+    let inherited = Inherited::note();
+    let signals = block_signals()?;
+    let server = Server::new()?;
+    let (sender, notices) = notify::channel()
+        .map_err(|errno| Trouble::new(format!("cannot make an eventfd: {}", errno.desc())))?;
+    let tally = Arc::new(Mutex::new(Tally::default()));
+    let matcher = Matcher {
+        filter: Arc::clone(&config.filter),
+        list: matches!(config.action, Action::List),
+        tally: Arc::clone(&tally),
+        tell: sender.clone(),
+    };
+    let command =
+        Command { words: config.command.clone(), identity: config.identity.clone(), inherited };
+    let keep = config.filter.keep();
+    let source = PtraceSource::start(command, keep, matcher, move |event| {
+        sender.send(Notice::Source(event))
+    })
+    .map_err(|error| Trouble::new(format!("cannot start the tracer's thread: {error}")))?;
+    let session = Session {
+        config,
+        report,
+        source,
+        notices,
+        signals,
+        server,
+        guardian: None,
+        tally,
+        command: None,
+        hits: Vec::new(),
+        counts: Counts::default(),
+        status: None,
+        ending: false,
+    };
+    session.run()
+}
+
+/// Signals to us arrive on a descriptor from here on; what was ignored stays so. SIGTTOU is blocked
+/// so that we may write to a terminal that is not ours at the moment.
+fn block_signals() -> Result<SignalFd, Trouble> {
+    let trouble = |errno: nix::errno::Errno| {
+        Trouble::new(format!("cannot receive signals: {}", errno.desc()))
+    };
+    let mut set = SigSet::empty();
+    for signal in [Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM, Signal::SIGHUP] {
+        set.add(signal);
+    }
+    let mut blocked = set;
+    blocked.add(Signal::SIGTTOU);
+    blocked.thread_block().map_err(trouble)?;
+    SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).map_err(trouble)
+}
+
+impl Session {
+    fn run(mut self) -> Result<u8, Trouble> {
+        loop {
+            self.wait();
+            for notice in self.notices.drain() {
+                self.notice(notice)?;
+            }
+            self.signals();
+            while let Some((client, request)) =
+                self.server.accept(self.config.identity.as_ref().map(|identity| identity.uid))
+            {
+                self.request(client, request);
+            }
+            self.progress();
+            self.start_waiting();
+            self.maybe_let_go();
+            self.maybe_reap();
+            if let Some(status) = self.status
+                && (self.ending || self.hits.is_empty())
+            {
+                self.finish();
+                return Ok(status);
+            }
+        }
+    }
+
+    /// Waits until something is there to do.
+    fn wait(&self) {
+        let interest = |fd| PollFd::new(fd, PollFlags::POLLIN);
+        let mut fds: Vec<PollFd<'_>> =
+            [self.notices.as_fd(), self.signals.as_fd(), self.server.as_fd()].map(interest).into();
+        fds.extend(
+            self.hits
+                .iter()
+                .filter(|hit| !matches!(hit.stage, Stage::Over))
+                .map(|hit| interest(hit.pidfd.as_fd())),
+        );
+        if self.source.ended()
+            && self.status.is_none()
+            && let Some((_, pidfd)) = &self.command
+        {
+            fds.push(interest(pidfd.as_fd()));
+        }
+        let soonest = self.hits.iter().filter_map(Hit::look_again).min();
+        let timeout = soonest.map_or(PollTimeout::NONE, |time: Duration| {
+            PollTimeout::try_from(time).unwrap_or(PollTimeout::MAX)
+        });
+        // EINTR is as good as a wake-up.
+        let _ = poll(&mut fds, timeout);
+    }
+
+    fn notice(&mut self, notice: Notice) -> Result<(), Trouble> {
+        match notice {
+            Notice::Source(SourceEvent::Started(pid)) => {
+                self.command = sys::pidfd_open(pid).ok().map(|pidfd| (pid, pidfd));
+            }
+            Notice::Source(SourceEvent::CommandEnded(status)) => self.command_ended(status),
+            Notice::Source(SourceEvent::NotStarted(error)) => {
+                self.status = Some(self.not_started(&error));
+                self.ending = true;
+            }
+            Notice::Match(held, program) => self.matched(held, program),
+            Notice::Passed(program, why) => self.passed(&program, why),
+        }
+        Ok(())
+    }
+
+    fn command_ended(&mut self, status: ExitStatus) {
+        // An end that was asked for has its own status.
+        self.status.get_or_insert(status.shell_code());
+    }
+
+    /// Whether a match is beyond what was asked for.
+    fn is_surplus(&mut self) -> bool {
+        self.counts.matches += 1;
+        self.ending
+            || self.counts.matches <= self.config.skip
+            || self.config.max_hits.is_some_and(|max| self.counts.taken >= max)
+    }
+
+    fn matched(&mut self, held: Held, program: Box<Program>) {
+        if self.is_surplus() {
+            held.release();
+            return;
+        }
+        if self.config.when_busy == crate::cli::WhenBusy::Skip && !self.has_room() {
+            self.counts.passed_busy += 1;
+            self.report.detail(format!("{}: runs on, a debugger is busy", line(&program)));
+            held.release();
+            return;
+        }
+        self.counts.taken += 1;
+        self.hits.extend(Hit::new(self.counts.taken, held, program));
+    }
+
+    fn passed(&mut self, program: &Program, why: Option<NotHeld>) {
+        if let Some(why) = why {
+            let signal = match why {
+                NotHeld::Dying(signal) => format!("signal {signal} is ending it"),
+                NotHeld::Gone => "it ended".into(),
+            };
+            self.counts.matches += 1;
+            self.report.hit(format!("{}: not held, {signal} already", line(program)));
+        } else if !self.is_surplus() {
+            self.counts.taken += 1;
+            self.report.hit(line(program));
+        }
+    }
+
+    /// How many hits may still be opened.
+    fn has_room(&self) -> bool {
+        let active = self.hits.iter().filter(|hit| !hit.is_over()).count() as u64;
+        self.config.sessions.is_none_or(|sessions| active < sessions)
+    }
+
+    fn progress(&mut self) {
+        let happened: Vec<(usize, Progress)> = self
+            .hits
+            .iter_mut()
+            .enumerate()
+            .filter_map(|(index, hit)| hit.look().map(|progress| (index, progress)))
+            .collect();
+        for (index, progress) in happened {
+            self.happened(index, progress);
+        }
+        self.hits.retain(|hit| !hit.is_over());
+    }
+
+    fn request(&mut self, client: crate::control::Client, request: Request) {
+        let reply = match request {
+            Request::Shim(id) => return self.shim_came(client, id),
+            Request::Ps => Reply::Session(self.state()),
+            Request::Release(pid) => self.release(pid),
+        };
+        let _ = client.answer(&reply);
+    }
+
+    fn state(&self) -> SessionState {
+        let argv = self
+            .config
+            .command
+            .iter()
+            .map(|word| std::os::unix::ffi::OsStrExt::as_bytes(word.as_os_str()));
+        SessionState {
+            pid: std::process::id() as Pid,
+            command: escape::command_line(&argv.collect(), 100),
+            execs: self.tally.lock().unwrap_or_else(PoisonError::into_inner).execs,
+            hits: self
+                .hits
+                .iter()
+                .filter(|hit| !matches!(hit.stage, Stage::Over))
+                .map(Hit::state)
+                .collect(),
+        }
+    }
+
+    fn release(&mut self, pid: Option<Pid>) -> Reply {
+        let mut released = Vec::new();
+        for hit in &mut self.hits {
+            if pid.is_some_and(|pid| pid != hit.pid) {
+                continue;
+            }
+            let was_parked = matches!(hit.stage, Stage::Parked(_));
+            if hit.let_run() {
+                if was_parked && let Some(guardian) = &mut self.guardian {
+                    guardian.forget(hit.pid);
+                }
+                released.push(hit.pid);
+            } else if pid.is_some() && matches!(hit.stage, Stage::Attached(_)) {
+                return Reply::Refused(format!("process {} is in a debugger's hands", hit.pid));
+            }
+        }
+        Reply::Released(released)
+    }
+
+    /// After the last match nothing needs the tracer any more.
+    fn maybe_let_go(&mut self) {
+        let enough = self.config.max_hits.is_some_and(|max| self.counts.taken >= max);
+        let held = |hit: &Hit| matches!(hit.stage, Stage::Waiting(_) | Stage::Launching(_));
+        if enough && !self.source.ended() && !self.hits.iter().any(held) {
+            self.source.let_go();
+            self.report.detail("the last match was taken: the tree runs on without a tracer");
+        }
+    }
+
+    /// COMMAND is our child; without a tracer its end is ours to collect.
+    fn maybe_reap(&mut self) {
+        if self.status.is_some() || !self.source.ended() {
+            return;
+        }
+        if let Some((pid, pidfd)) = &self.command
+            && hits::is_readable(pidfd)
+        {
+            // The tracer may have collected it as the last thing it did.
+            let collected = self.notices.drain().into_iter().find_map(|notice| match notice {
+                Notice::Source(SourceEvent::CommandEnded(status)) => Some(status),
+                _ => None,
+            });
+            let status = collected.or_else(|| sys::reap(*pid).ok().map(ExitStatus));
+            self.status = Some(status.map_or(125, ExitStatus::shell_code));
+        }
+    }
+
+    fn signals(&mut self) {
+        while let Ok(Some(info)) = self.signals.read_signal() {
+            let signal = info.ssi_signo as i32;
+            // Ctrl-C on the terminal reached COMMAND too, which decides for itself. Once it has ended,
+            // it can only be meant for us.
+            let by_terminal = info.ssi_code == libc::SI_KERNEL && signal != libc::SIGHUP;
+            if by_terminal && self.status.is_none() {
+                if signal == libc::SIGINT && matches!(self.config.action, Action::Hold(_)) {
+                    self.let_all_run();
+                }
+                continue;
+            }
+            if signal != libc::SIGQUIT {
+                self.status = Some(128 + signal as u8);
+                self.ending = true;
+            }
+        }
+    }
+}
+
+/// A match on one line: pid, command line, the test that matched.
+fn line(program: &Program) -> String {
+    let because = escape::shorten(&program.because, 60).into_owned();
+    let room = report::width().saturating_sub(because.chars().count() + 40).max(30);
+    format!("{} {} ({because})", program.pid, escape::command_line(&program.argv, room))
+}

@@ -1,0 +1,89 @@
+//! How a session ends, and what is said then.
+
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::sync::PoisonError;
+
+use super::Session;
+use super::handover::end_shim;
+use crate::diagnose::{Circumstances, refusal};
+use crate::escape;
+use crate::source::LaunchError;
+use crate::sys::Pid;
+
+impl Session {
+    /// Reports why COMMAND did not start; the status to exit with, as a shell and env(1) have it.
+    pub(super) fn not_started(&self, error: &LaunchError) -> u8 {
+        let command = self.config.command.first().map(|word| escape::word(word.as_bytes()));
+        let command = command.unwrap_or_default();
+        let report = self.report;
+        match error {
+            LaunchError::Exec(error) => {
+                report.error(format!("cannot execute {command}: {error}"));
+                match error.kind() {
+                    io::ErrorKind::NotFound => 127,
+                    _ => 126,
+                }
+            }
+            LaunchError::Identity(error) => {
+                report.error(format!("cannot run {command} as another user: {error}"));
+                125
+            }
+            LaunchError::Trace(error) => {
+                report.error(format!("cannot trace {command}: {error}"));
+                if error.raw_os_error() == Some(libc::EPERM) {
+                    let us = std::process::id() as Pid;
+                    let found = refusal(&Circumstances { tracer: 0, ..Circumstances::of(us) });
+                    report.hint(format!("{}; {}", found.cause, found.hint));
+                }
+                125
+            }
+            LaunchError::System(error) => {
+                report.error(format!("cannot start {command}: {error}"));
+                125
+            }
+        }
+    }
+
+    /// Lets everything go and says what is left to say.
+    pub(super) fn finish(&mut self) {
+        self.let_all_run();
+        for hit in &mut self.hits {
+            end_shim(hit);
+        }
+        self.source.let_go();
+        if self.command.is_some() {
+            self.say_what_was_missed();
+        }
+    }
+
+    fn say_what_was_missed(&self) {
+        let report = self.report;
+        let tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
+        if tally.undecided > 0 {
+            report.warn(format!(
+                "{} of {} execs could not be judged: they may not be read by us (programs without read \
+                 permission, or of another user)",
+                tally.undecided, tally.execs
+            ));
+            report.hint("run tracexec as root to see them");
+        }
+        if self.counts.passed_busy > 0 {
+            report.say(format!(
+                "{} further matches ran on, as --when-busy skip says",
+                self.counts.passed_busy
+            ));
+        }
+        if self.counts.matches == 0 {
+            let execs = tally.execs;
+            let plural = if execs == 1 { "" } else { "s" };
+            report.say(format!("nothing matched in {execs} exec{plural}"));
+            for near in &tally.nearest {
+                report.say(format!("  near: {}  (not {})", near.line, near.failed));
+            }
+        } else if self.counts.taken == 0 {
+            let matches = self.counts.matches;
+            report.say(format!("{matches} execs matched, and all were skipped (--skip)"));
+        }
+    }
+}

@@ -1,0 +1,297 @@
+//! From a match that waits to a debugger that has it.
+
+use std::net::TcpListener;
+
+use super::{Session, line};
+use crate::cli::OnFailure;
+use crate::config::Action;
+use crate::control::{Client, Reply};
+use crate::diagnose;
+use crate::guardian::Guardian;
+use crate::hits::{Debugger, Hit, Progress, Stage};
+use crate::launcher::command::{self, Values};
+use crate::launcher::place::Place;
+use crate::launcher::shim::Order;
+use crate::procfs::Status;
+use crate::source::{Admit, ParkError};
+use crate::sys::Pid;
+
+impl Session {
+    /// Opens as many waiting hits as there is room for.
+    pub(super) fn start_waiting(&mut self) {
+        if self.ending {
+            return;
+        }
+        for index in 0..self.hits.len() {
+            let active = self.hits.iter().filter(|hit| hit.is_active()).count() as u64;
+            if self.config.sessions.is_some_and(|sessions| active >= sessions) {
+                return;
+            }
+            if matches!(self.hits[index].stage, Stage::Waiting(_)) {
+                self.open(index);
+            }
+        }
+    }
+
+    fn open(&mut self, index: usize) {
+        if let Err(error) = self.guard(self.hits[index].pid) {
+            self.failed(index, &format!("cannot start the guardian: {error}"));
+            return;
+        }
+        match &self.config.action {
+            Action::Hold(_) => self.hold(index),
+            Action::Debugger(_, place) => {
+                let place = place.clone();
+                self.launch(index, place);
+            }
+            Action::List => {}
+        }
+    }
+
+    /// Has the guardian answer for a process from before it is parked.
+    fn guard(&mut self, pid: Pid) -> std::io::Result<()> {
+        let guardian = match &mut self.guardian {
+            Some(guardian) => guardian,
+            none => none.insert(Guardian::start()?),
+        };
+        guardian.watch(pid)
+    }
+
+    /// Starts our shim in the place where the debugger is to run.
+    fn launch(&mut self, index: usize, place: Box<Place>) {
+        let hit = &mut self.hits[index];
+        if let Action::Debugger(recipe, _) = &self.config.action
+            && recipe.wants_port()
+        {
+            hit.port = free_port().unwrap_or_default();
+        }
+        match place.start(self.server.path(), hit.id, hit.pid) {
+            Ok(child) => hit.launching(place, child),
+            Err(error) => {
+                let name = place.terminal.name.clone();
+                self.failed(index, &format!("cannot open the place {name}: {error}"));
+            }
+        }
+    }
+
+    /// A shim asks what to execute: the process is parked now, and not before.
+    pub(super) fn shim_came(&mut self, client: Client, id: u64) {
+        let debugger = client.pid;
+        let order = self.hand_over(debugger, id);
+        let refused = order.as_ref().err().cloned();
+        let answer = match order {
+            Ok(order) => Reply::Execute(Box::new(order)),
+            Err(why) => Reply::Refused(why),
+        };
+        // If the shim is gone, the debugger's end will be seen.
+        let _ = client.answer(&answer);
+        if let Some(why) = refused {
+            self.report.detail(format!("hit {id}: {why}"));
+        }
+    }
+
+    fn hand_over(&mut self, debugger: Pid, id: u64) -> Result<Order, String> {
+        let Action::Debugger(recipe, _) = &self.config.action else {
+            return Err("this session starts no debuggers".into());
+        };
+        let hit = self
+            .hits
+            .iter_mut()
+            .find(|hit| hit.id == id && matches!(hit.stage, Stage::Launching(_)))
+            .ok_or("it waits for no debugger any more")?;
+        let Stage::Launching(launching) = &hit.stage else { return Err(String::new()) };
+        let place = launching.place.terminal.name.clone();
+        let held = hit.take_held().ok_or("it is not held any more")?;
+        let scope = diagnose::ptrace_scope();
+        // Where only privilege may attach, a debugger without it is of no use.
+        let identity = self.config.identity.clone().filter(|_| scope.is_none_or(|scope| scope < 2));
+        let admit = if scope == Some(1) && !(privileged() && identity.is_none()) {
+            Admit::Process(debugger)
+        } else {
+            Admit::AsIs
+        };
+        let what = line(&hit.program);
+        match held.park(admit) {
+            Ok(trouble) => {
+                let values =
+                    Values { pid: hit.pid, hit: hit.id, port: hit.port, program: &hit.program };
+                let order = Order {
+                    words: recipe.words(&values),
+                    environment: std::env::vars_os().collect(),
+                    identity,
+                };
+                let then = recipe.then(&values);
+                hit.parked(Some(Debugger::new(debugger)), self.config.attach_timeout);
+                let name = &recipe.debugger.name;
+                self.report
+                    .hit(format!("{what}: {} in {place}", crate::escape::text(name.as_bytes())));
+                if !then.is_empty() {
+                    self.report.hit(format!("connect with: {}", command::line(&then)));
+                }
+                if let Some(why) = trouble {
+                    self.report.warn(format!("Yama may refuse the debugger: {why}"));
+                }
+                Ok(order)
+            }
+            Err(error) => {
+                hit.stage = Stage::Over;
+                let pid = hit.pid;
+                self.release_guard(pid);
+                self.not_parked(&what, pid, &error);
+                Err(error.to_string())
+            }
+        }
+    }
+
+    /// Leaves a match stopped for somebody to attach by hand.
+    fn hold(&mut self, index: usize) {
+        let hit = &mut self.hits[index];
+        let Some(held) = hit.take_held() else { return };
+        let what = line(&hit.program);
+        let pid = hit.pid;
+        let restricted = diagnose::ptrace_scope() == Some(1) && !privileged();
+        match held.park(if restricted { Admit::Anyone } else { Admit::AsIs }) {
+            Ok(trouble) => {
+                hit.parked(None, self.config.attach_timeout);
+                self.report.hit(format!("{what}: held"));
+                self.say_how_to_attach(index);
+                if let Some(why) = trouble {
+                    self.report.warn(format!("Yama may refuse a debugger: {why}"));
+                }
+            }
+            Err(error) => {
+                self.release_guard(pid);
+                self.not_parked(&what, pid, &error);
+            }
+        }
+    }
+
+    fn say_how_to_attach(&self, index: usize) {
+        let hit = &self.hits[index];
+        let recipe = match &self.config.action {
+            Action::Hold(recipe) => recipe.as_deref(),
+            Action::Debugger(recipe, _) => Some(recipe.as_ref()),
+            Action::List => None,
+        };
+        let values = Values { pid: hit.pid, hit: hit.id, port: hit.port, program: &hit.program };
+        let words = recipe.map(|recipe| recipe.by_hand(&values)).unwrap_or_default();
+        if !words.is_empty() {
+            self.report.hint(format!("attach with: {}", command::line(&words)));
+        }
+        self.report.hint(format!("let it run on with: tracexec release {}", hit.pid));
+    }
+
+    fn not_parked(&self, what: &str, pid: Pid, error: &ParkError) {
+        self.report.warn(format!("{what}: not handed over, {error}"));
+        if let ParkError::Refused(error) = error
+            && error.raw_os_error() == Some(libc::EPERM)
+        {
+            let found = diagnose::refusal(&diagnose::Circumstances::of(pid));
+            self.report.hint(format!("{}; {}", found.cause, found.hint));
+        }
+    }
+
+    fn release_guard(&mut self, pid: Pid) {
+        if let Some(guardian) = &mut self.guardian {
+            guardian.forget(pid);
+        }
+    }
+
+    /// Acts on what has happened to a hit.
+    pub(super) fn happened(&mut self, index: usize, progress: Progress) {
+        let pid = self.hits[index].pid;
+        match progress {
+            Progress::Ended => {
+                self.release_guard(pid);
+                self.report.detail(format!("{pid} has ended"));
+            }
+            Progress::Attached => {
+                self.release_guard(pid);
+                self.report.detail(format!("{pid} is in the debugger's hands"));
+            }
+            Progress::DebuggerGone => {
+                self.release_guard(pid);
+                self.report.detail(format!("{pid} runs on, its debugger is gone"));
+            }
+            Progress::ShimEnded => {}
+            Progress::NoPlace(why) => self.no_place(index, &why),
+            Progress::NotAttached(why) => {
+                let name = match &self.config.action {
+                    Action::Debugger(recipe, _) => {
+                        crate::escape::text(recipe.debugger.name.as_bytes())
+                    }
+                    _ => "a debugger".into(),
+                };
+                self.failed(index, &format!("{name}: {why}"));
+            }
+        }
+    }
+
+    /// A place without room has another to go to.
+    fn no_place(&mut self, index: usize, why: &str) {
+        let Stage::Launching(launching) = &self.hits[index].stage else { return };
+        let name = launching.place.terminal.name.clone();
+        match launching.place.otherwise.clone() {
+            Some(other) => {
+                self.report.detail(format!("{name}: {why}; trying {}", other.terminal.name));
+                self.launch(index, other);
+            }
+            None => self.failed(index, &format!("cannot open the place {name}: {why}")),
+        }
+    }
+
+    /// A hit that got no debugger: it runs on, or stays for somebody to attach by hand.
+    fn failed(&mut self, index: usize, why: &str) {
+        let hit = &mut self.hits[index];
+        let what = line(&hit.program);
+        let keep = self.config.on_failure == OnFailure::Hold;
+        let pid = hit.pid;
+        if !keep {
+            hit.let_run();
+            self.release_guard(pid);
+            self.report.warn(format!("{what}: {why}; it runs on"));
+            self.report.hint("--on-launch-failure hold keeps it; -v tells more");
+            return;
+        }
+        self.report.warn(format!("{what}: {why}"));
+        if matches!(hit.stage, Stage::Parked(_)) {
+            hit.parked(None, None);
+            self.say_how_to_attach(index);
+        } else {
+            self.config.attach_timeout = None;
+            self.hold(index);
+        }
+    }
+
+    /// Lets everything run that no debugger has.
+    pub(super) fn let_all_run(&mut self) {
+        let mut released = Vec::new();
+        for hit in &mut self.hits {
+            if hit.let_run() {
+                released.push(hit.pid);
+            }
+        }
+        for pid in released {
+            self.release_guard(pid);
+        }
+    }
+}
+
+/// Whether debuggers that we start may attach to whatever they like.
+fn privileged() -> bool {
+    nix::unistd::Uid::effective().is_root()
+        && Status::read(std::process::id() as Pid).is_ok_and(|status| status.may_trace_anything())
+}
+
+/// A port of the loopback interface that is free now; the debugger takes it a moment later.
+fn free_port() -> std::io::Result<u16> {
+    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+}
+
+/// Ends what runs in our terminal, or writes to our standard error, on behalf of a hit.
+pub(super) fn end_shim(hit: &mut Hit) {
+    if let Some(mut shim) = hit.shim.take() {
+        let _ = crate::sys::kill(shim.id() as Pid, libc::SIGTERM);
+        let _ = shim.wait();
+    }
+}

@@ -1,0 +1,195 @@
+//! Where exec events come from, and the contract that every source keeps.
+//!
+//! A source stops each process that may match right after a successful exec, before its first
+//! instruction, and calls the [`Judge`] with what is known of it and a [`Stop`]. From then on:
+//!
+//! - A `Stop` is consumed once: released, and the process runs; or held, and it becomes a [`Held`].
+//!   Dropping either lets the process run. Nothing is ever forgotten in a stop.
+//! - While it is held, the source owns it, and our death, however it comes, lets it run.
+//! - [`Held::park`] gives it up: the process is then in state T, not traced, with not one user
+//!   instruction executed, and whoever parked it answers for it.
+//! - When the source ends, everything that it still holds runs on.
+//!
+//! The judge may run in a thread of the source; it must not wait for anything.
+
+pub mod ptrace;
+pub mod scripted;
+
+use std::fmt;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use crate::event::Facts;
+use crate::sys::Pid;
+
+/// Decides what becomes of each exec.
+pub trait Judge: Send {
+    fn exec(&mut self, facts: &mut dyn Facts, stop: Stop<'_>);
+}
+
+/// The source's side of a [`Stop`].
+pub trait Control {
+    fn release(&mut self, pid: Pid);
+    fn hold(&mut self, pid: Pid) -> Result<Held, NotHeld>;
+}
+
+/// The source's side of a [`Held`]; called from any thread.
+pub trait Holder: Send + Sync {
+    fn release(&self, pid: Pid);
+    fn park(&self, pid: Pid, admit: Admit) -> Result<Option<String>, ParkError>;
+}
+
+/// A process stopped right after its exec.
+#[must_use = "dropping a stop lets the process run"]
+pub struct Stop<'a> {
+    pid: Pid,
+    control: Option<&'a mut dyn Control>,
+}
+
+impl<'a> Stop<'a> {
+    pub fn new(pid: Pid, control: &'a mut dyn Control) -> Self {
+        Stop { pid, control: Some(control) }
+    }
+
+    /// Lets the process run.
+    pub fn release(self) {}
+
+    /// Keeps the process where it is.
+    pub fn hold(mut self) -> Result<Held, NotHeld> {
+        match self.control.take() {
+            Some(control) => control.hold(self.pid),
+            None => Err(NotHeld::Gone),
+        }
+    }
+}
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        if let Some(control) = self.control.take() {
+            control.release(self.pid);
+        }
+    }
+}
+
+/// Why a stop could not be held; the process runs, or is no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotHeld {
+    /// It died while it was looked at.
+    Gone,
+    /// A signal that ends it is already pending: a debugger would find a corpse.
+    Dying(i32),
+}
+
+/// A process that is stopped and owned by its source.
+#[must_use = "dropping it lets the process run"]
+pub struct Held {
+    pid: Pid,
+    pidfd: Option<OwnedFd>,
+    holder: Option<Arc<dyn Holder>>,
+}
+
+impl Held {
+    pub fn new(pid: Pid, pidfd: OwnedFd, holder: Arc<dyn Holder>) -> Self {
+        Held { pid, pidfd: Some(pidfd), holder: Some(holder) }
+    }
+
+    pub fn pid(&self) -> Pid {
+        self.pid
+    }
+
+    /// Lets the process run.
+    pub fn release(self) {}
+
+    /// Leaves the process in state T, traced by nobody. `admit` says which debugger Yama is to let
+    /// in. On success: what could not be done of that, if anything.
+    pub fn park(mut self, admit: Admit) -> Result<Option<String>, ParkError> {
+        match self.holder.take() {
+            Some(holder) => holder.park(self.pid, admit),
+            None => Err(ParkError::LetGo),
+        }
+    }
+
+    /// The process's pidfd, once.
+    pub fn take_pidfd(&mut self) -> Option<OwnedFd> {
+        self.pidfd.take()
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if let Some(holder) = self.holder.take() {
+            holder.release(self.pid);
+        }
+    }
+}
+
+impl fmt::Debug for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Held").field("pid", &self.pid).finish_non_exhaustive()
+    }
+}
+
+/// How a process ended, as wait(2) tells it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ExitStatus(pub i32);
+
+impl ExitStatus {
+    /// The status that a shell would report: the exit code, or 128 + N for signal N.
+    pub fn shell_code(self) -> u8 {
+        let code = if libc::WIFSIGNALED(self.0) {
+            128 + libc::WTERMSIG(self.0)
+        } else {
+            libc::WEXITSTATUS(self.0)
+        };
+        code as u8
+    }
+}
+
+/// What a source tells beside the execs.
+#[derive(Debug)]
+pub enum SourceEvent {
+    /// COMMAND runs, under this pid.
+    Started(Pid),
+    /// COMMAND could not be started.
+    NotStarted(LaunchError),
+    /// COMMAND has ended.
+    CommandEnded(ExitStatus),
+}
+
+/// Why COMMAND could not be started.
+#[derive(Debug)]
+pub enum LaunchError {
+    /// exec failed, with this error.
+    Exec(io::Error),
+    /// Its ids could not be changed.
+    Identity(io::Error),
+    /// It could not be traced.
+    Trace(io::Error),
+    /// No process could be made, or something as basic failed.
+    System(io::Error),
+}
+
+/// Whom a parked process is to admit as its debugger where Yama restricts that (PR_SET_PTRACER).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Admit {
+    /// Nothing is to be done: the debugger may attach as things are.
+    AsIs,
+    /// This process and its descendants.
+    Process(Pid),
+    /// Any process of the same user.
+    Anyone,
+}
+
+/// Why a held process could not be parked.
+#[derive(Debug, thiserror::Error)]
+pub enum ParkError {
+    #[error("it ended before it could be handed over")]
+    Gone,
+    #[error("it is about to die of signal {0}")]
+    Dying(i32),
+    #[error("it had been let go")]
+    LetGo,
+    #[error("the kernel refused: {0}")]
+    Refused(#[from] io::Error),
+}

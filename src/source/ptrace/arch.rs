@@ -1,0 +1,69 @@
+//! What differs between processors. Another one needs this file's items and nothing else.
+
+#[cfg(target_arch = "x86_64")]
+pub use x86_64::*;
+
+#[cfg(not(target_arch = "x86_64"))]
+compile_error!("tracexec knows x86_64 only so far; src/source/ptrace/arch.rs is what a port needs");
+
+#[cfg(target_arch = "x86_64")]
+mod x86_64 {
+    /// The general registers.
+    pub use libc::user_regs_struct as Registers;
+
+    /// The code segment of a 32-bit program under a 64-bit kernel.
+    const CS_32: u64 = 0x23;
+
+    /// Whether a program, at its first instruction, is a 32-bit one. PTRACE_GETREGS gives the
+    /// 64-bit layout all the same.
+    pub fn is_32_bit(registers: &Registers) -> bool {
+        registers.cs == CS_32
+    }
+
+    /// The stack pointer.
+    pub fn stack_pointer(registers: &Registers) -> u64 {
+        registers.rsp
+    }
+
+    /// The program counter.
+    pub fn program_counter(registers: &Registers) -> u64 {
+        registers.rip
+    }
+
+    /// A system call instruction with a return after it, `syscall; ret` or `int 0x80; ret`.
+    pub fn syscall_and_return(bits32: bool) -> [u8; 3] {
+        if bits32 { [0xcd, 0x80, 0xc3] } else { [0x0f, 0x05, 0xc3] }
+    }
+
+    /// Registers which, from a stub of that form at `stub`, make the call prctl(`option`, `value`,
+    /// 0, 0, 0) and return to an address that stands at `stack`.
+    ///
+    /// All that a program may rely on at its entry is the stack pointer and rdx (edx), the function
+    /// to register with atexit, 0 from the kernel: so it is here, and the call may be left to
+    /// run by itself.
+    pub fn call_prctl(
+        old: &Registers,
+        stub: u64,
+        stack: u64,
+        option: u64,
+        value: u64,
+    ) -> Registers {
+        let mut new = *old;
+        new.rip = stub;
+        new.rsp = stack;
+        new.orig_rax = u64::MAX;
+        if is_32_bit(old) {
+            new.rax = 172;
+            (new.rbx, new.rcx, new.rdx, new.rsi, new.rdi) = (option, value, 0, 0, 0);
+        } else {
+            new.rax = libc::SYS_prctl as u64;
+            (new.rdi, new.rsi, new.rdx, new.r10, new.r8) = (option, value, 0, 0, 0);
+        }
+        new
+    }
+
+    /// What a system call has returned.
+    pub fn result(registers: &Registers) -> i64 {
+        if is_32_bit(registers) { registers.rax as i32 as i64 } else { registers.rax as i64 }
+    }
+}

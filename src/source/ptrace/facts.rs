@@ -1,0 +1,216 @@
+//! The facts of a process that is stopped at its exec, each read when first asked for.
+
+use std::cell::OnceCell;
+use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::lineage::Place;
+use super::memory::Stack;
+use crate::event::{Facts, Fd, Image, Reading, Strings};
+use crate::procfs::{self, Stat, Status};
+use crate::sys::Pid;
+
+/// A stopped process, read lazily.
+pub struct StoppedProcess {
+    pid: Pid,
+    place: Option<Place>,
+    stack: Option<Result<Stack, ()>>,
+    argv: Option<Reading<Strings>>,
+    filename: Option<Reading<Vec<u8>>>,
+    exe: Option<Reading<Vec<u8>>>,
+    interpreter: Option<Reading<Vec<u8>>>,
+    comm: Option<Reading<Vec<u8>>>,
+    cwd: Option<Reading<Vec<u8>>>,
+    fd: Option<Reading<Fd>>,
+    fds: Option<Reading<Vec<Fd>>>,
+    status: OnceCell<Option<Status>>,
+}
+
+fn reading<T>(result: io::Result<T>) -> Reading<T> {
+    result.map_or(Reading::Unknown, Reading::Known)
+}
+
+fn lend<T: AsRef<B>, B: ?Sized>(kept: &Reading<T>) -> Reading<&B> {
+    match kept {
+        Reading::Known(value) => Reading::Known(value.as_ref()),
+        Reading::Missing => Reading::Missing,
+        Reading::Unknown => Reading::Unknown,
+    }
+}
+
+impl StoppedProcess {
+    /// A process, with its place in the tree where that is followed.
+    pub fn new(pid: Pid, place: Option<Place>) -> Self {
+        StoppedProcess {
+            pid,
+            place,
+            stack: None,
+            argv: None,
+            filename: None,
+            exe: None,
+            interpreter: None,
+            comm: None,
+            cwd: None,
+            fd: None,
+            fds: None,
+            status: OnceCell::new(),
+        }
+    }
+
+    fn stack(&mut self) -> Option<&mut Stack> {
+        let pid = self.pid;
+        self.stack.get_or_insert_with(|| Stack::read(pid).map_err(drop)).as_mut().ok()
+    }
+
+    fn status(&self) -> Option<&Status> {
+        self.status.get_or_init(|| Status::read(self.pid).ok()).as_ref()
+    }
+
+    /// The file that was passed to exec, as the process itself would find it. Roots and working
+    /// directories of other namespaces are reached through /proc.
+    fn passed_file(&mut self) -> Option<PathBuf> {
+        let pid = self.pid;
+        let filename = self.filename().known()?;
+        let at = match filename.strip_prefix(b"/dev/fd/") {
+            Some(rest) => {
+                procfs::path(pid, "fd").join(Path::new(std::ffi::OsStr::from_bytes(rest)))
+            }
+            None => {
+                let start =
+                    procfs::path(pid, if filename.starts_with(b"/") { "root" } else { "cwd" });
+                let skip = filename.iter().take_while(|&&b| b == b'/').count();
+                start.join(Path::new(std::ffi::OsStr::from_bytes(&filename[skip..])))
+            }
+        };
+        Some(at)
+    }
+
+    /// The image is an interpreter's if it is not the file that was passed.
+    fn read_interpreter(&mut self) -> Reading<Vec<u8>> {
+        let Ok(image) = fs::metadata(procfs::path(self.pid, "exe")) else {
+            return Reading::Unknown;
+        };
+        let Some(passed) = self.passed_file() else { return Reading::Unknown };
+        // A close-on-exec descriptor is gone by now; a script cannot have come from one.
+        let Ok(passed) = fs::metadata(passed) else { return Reading::Missing };
+        if (passed.dev(), passed.ino()) == (image.dev(), image.ino()) {
+            Reading::Missing
+        } else {
+            reading(procfs::link(self.pid, "exe"))
+        }
+    }
+}
+
+impl Facts for StoppedProcess {
+    fn argv(&mut self) -> Reading<&Strings> {
+        if self.argv.is_none() {
+            let read = self.stack().map(|stack| stack.argv().map(<[u8]>::to_vec));
+            self.argv = Some(match read {
+                Some(Ok(block)) => Reading::Known(Strings::from_block(block)),
+                _ => Reading::Unknown,
+            });
+        }
+        lend_ref(self.argv.as_ref())
+    }
+
+    fn env(&mut self, name: &[u8]) -> Reading<&[u8]> {
+        match self.stack().map(Stack::environment) {
+            Some(Ok(block)) => {
+                procfs::variable(block, name).map_or(Reading::Missing, Reading::Known)
+            }
+            _ => Reading::Unknown,
+        }
+    }
+
+    fn filename(&mut self) -> Reading<&[u8]> {
+        if self.filename.is_none() {
+            let read = self.stack().map(|stack| stack.filename().map(<[u8]>::to_vec));
+            self.filename = Some(match read {
+                Some(Ok(name)) => Reading::Known(name),
+                _ => Reading::Unknown,
+            });
+        }
+        self.filename.as_ref().map_or(Reading::Unknown, lend)
+    }
+
+    fn exe(&mut self) -> Reading<&[u8]> {
+        lend(self.exe.get_or_insert_with(|| reading(procfs::link(self.pid, "exe"))))
+    }
+
+    fn interpreter(&mut self) -> Reading<&[u8]> {
+        if self.interpreter.is_none() {
+            self.interpreter = Some(self.read_interpreter());
+        }
+        self.interpreter.as_ref().map_or(Reading::Unknown, lend)
+    }
+
+    fn comm(&mut self) -> Reading<&[u8]> {
+        lend(self.comm.get_or_insert_with(|| reading(procfs::comm(self.pid))))
+    }
+
+    fn prev_comm(&mut self) -> Reading<&[u8]> {
+        let before = self.place.as_ref().and_then(|place| place.comm_before.as_deref());
+        before.map_or(Reading::Unknown, Reading::Known)
+    }
+
+    fn cwd(&mut self) -> Reading<&[u8]> {
+        lend(self.cwd.get_or_insert_with(|| reading(procfs::link(self.pid, "cwd"))))
+    }
+
+    fn fd(&mut self, number: u32) -> Reading<&Fd> {
+        let kept = self
+            .fd
+            .as_ref()
+            .is_some_and(|fd| matches!(fd, Reading::Known(fd) if fd.number == number));
+        if !kept {
+            self.fd = Some(match procfs::fd(self.pid, number) {
+                Ok(Some(fd)) => Reading::Known(fd),
+                Ok(None) => Reading::Missing,
+                Err(_) => Reading::Unknown,
+            });
+        }
+        lend_ref(self.fd.as_ref())
+    }
+
+    fn fds(&mut self) -> Reading<&[Fd]> {
+        lend(self.fds.get_or_insert_with(|| reading(procfs::fds(self.pid))))
+    }
+
+    fn uid(&mut self) -> Reading<u32> {
+        self.status().map_or(Reading::Unknown, |status| Reading::Known(status.uid))
+    }
+
+    fn gid(&mut self) -> Reading<u32> {
+        self.status().map_or(Reading::Unknown, |status| Reading::Known(status.gid))
+    }
+
+    fn pid(&mut self) -> Reading<u32> {
+        Reading::Known(self.pid as u32)
+    }
+
+    fn ppid(&mut self) -> Reading<u32> {
+        reading(Stat::read(self.pid)).map(|stat| stat.ppid as u32)
+    }
+
+    fn depth(&mut self) -> Reading<u32> {
+        let Some(place) = &self.place else { return Reading::Unknown };
+        place.ancestry.as_ref().map_or(Reading::Missing, |found| Reading::Known(found.depth))
+    }
+
+    fn ancestors(&mut self) -> Reading<Vec<Arc<Image>>> {
+        let Some(place) = &self.place else { return Reading::Unknown };
+        place.ancestry.as_ref().map_or(Reading::Missing, |found| Reading::Known(found.images()))
+    }
+}
+
+fn lend_ref<T>(kept: Option<&Reading<T>>) -> Reading<&T> {
+    match kept {
+        Some(Reading::Known(value)) => Reading::Known(value),
+        Some(Reading::Missing) => Reading::Missing,
+        Some(Reading::Unknown) | None => Reading::Unknown,
+    }
+}

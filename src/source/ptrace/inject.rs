@@ -1,0 +1,107 @@
+//! One system call in the name of a process that is stopped at its exec: prctl(PR_SET_PTRACER), by
+//! which Yama lets our debugger in without anybody lowering ptrace_scope.
+//!
+//! Whenever we are killed, the process must run on as if nothing had happened. So the call is made
+//! of three bytes, "system call, return", in the padding of the vdso's ELF header (executable, and
+//! read by nobody), and of a return address below the stack pointer, where nothing lives yet: from
+//! the moment when the registers are set, the process can find its own way through the call to
+//! its first instruction. Signals need no blocking: after an exec no handler exists, so none can
+//! divert it.
+
+use std::io;
+
+use super::arch;
+use super::memory::{AT_SYSINFO_EHDR, Stack};
+use super::stop::Report;
+use crate::procfs;
+use crate::sys::{self, Pid};
+
+/// Where the padding begins in an ELF header (EI_PAD); seven bytes that must be ignored.
+const EI_PAD: u64 = 9;
+
+/// Why the call was not made. The process is unharmed in every case but `Died`.
+#[derive(Debug)]
+pub enum Failed {
+    /// The process is no more.
+    Died,
+    /// There was no place or no way.
+    Impossible(String),
+}
+
+impl From<io::Error> for Failed {
+    fn from(error: io::Error) -> Self {
+        if error.raw_os_error() == Some(libc::ESRCH) {
+            Failed::Died
+        } else {
+            Failed::Impossible(error.to_string())
+        }
+    }
+}
+
+/// Makes the process, which is at PTRACE_EVENT_EXEC, call prctl(PR_SET_PTRACER, `ptracer`). It is
+/// then at the system-call stop that ends its execve, with its registers as they were.
+pub fn set_ptracer(pid: Pid, ptracer: u64) -> Result<(), Failed> {
+    if procfs::Status::read(pid).is_ok_and(|status| status.seccomp) {
+        // The filter may kill a process for a call that its author did not foresee.
+        return Err(Failed::Impossible("it runs under a seccomp filter".into()));
+    }
+    let mut stack = Stack::read(pid)?;
+    let Some(vdso) = stack.auxiliary(AT_SYSINFO_EHDR)?.filter(|&at| at != 0) else {
+        return Err(Failed::Impossible("it has no vdso".into()));
+    };
+    // Until the end of the execve the kernel still writes rax.
+    advance(pid)?;
+    let old = sys::get_registers(pid)?;
+    let bits32 = arch::is_32_bit(&old);
+    let stub = vdso + EI_PAD;
+    let padding = sys::peek(pid, stub)?;
+    let code = splice(padding, &arch::syscall_and_return(bits32));
+    // A whole word is written below the stack pointer; a 32-bit process pops half of it.
+    let slot = if bits32 { 4 } else { 8 };
+    let return_at = arch::stack_pointer(&old) - slot;
+    let under = sys::peek(pid, return_at)?;
+    let return_to = splice(under, &arch::program_counter(&old).to_le_bytes()[..slot as usize]);
+
+    sys::poke(pid, stub, code)?;
+    sys::poke(pid, return_at, return_to)?;
+    let call = arch::call_prctl(&old, stub, return_at, libc::PR_SET_PTRACER as u64, ptracer);
+    sys::set_registers(pid, &call)?;
+    advance(pid)?;
+    advance(pid)?;
+    let result = arch::result(&sys::get_registers(pid)?);
+    sys::set_registers(pid, &old)?;
+    sys::poke(pid, return_at, under)?;
+    sys::poke(pid, stub, padding)?;
+    if result < 0 {
+        let error = io::Error::from_raw_os_error(-result as i32);
+        return Err(Failed::Impossible(format!("prctl(PR_SET_PTRACER) failed: {error}")));
+    }
+    Ok(())
+}
+
+/// `word` with its lowest bytes replaced.
+fn splice(word: u64, bytes: &[u8]) -> u64 {
+    let mut raw = word.to_le_bytes();
+    raw[..bytes.len()].copy_from_slice(bytes);
+    u64::from_le_bytes(raw)
+}
+
+/// Runs the process to its next system-call stop. Signals on the way are delivered: they are
+/// ignored, end the process, or stop it, which it is about to be anyway.
+fn advance(pid: Pid) -> Result<(), Failed> {
+    let mut signal = 0;
+    loop {
+        sys::cont_to_syscall(pid, signal)?;
+        let status = loop {
+            if let Some((_, status)) = sys::wait_tracee(pid)? {
+                break status;
+            }
+        };
+        match Report::decode(status) {
+            Report::Syscall => return Ok(()),
+            Report::Ended(_) => return Err(Failed::Died),
+            Report::Signal(number) => signal = number,
+            _ => signal = 0,
+        }
+    }
+}

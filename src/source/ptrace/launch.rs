@@ -1,0 +1,145 @@
+//! Starts COMMAND so that the tracer has it before it executes anything.
+//!
+//! The child waits for a byte on a pipe instead of stopping itself, which would confuse shells and
+//! parents; what fails in it, an exec that is refused among it, comes back on a second pipe.
+
+use std::ffi::{CString, OsStr, OsString};
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::ptr;
+
+use nix::fcntl::OFlag;
+use nix::unistd::pipe2;
+
+use crate::identity::Identity;
+use crate::source::LaunchError;
+use crate::sys::{self, Inherited, Pid};
+
+/// COMMAND, and how it is to run.
+#[derive(Clone)]
+pub struct Command {
+    pub words: Vec<OsString>,
+    pub identity: Option<Identity>,
+    pub inherited: Inherited,
+}
+
+/// A child that has yet to report how its exec went.
+pub struct Launched {
+    pub pid: Pid,
+    report: File,
+}
+
+/// Which step failed in the child.
+const IDENTITY: u8 = 1;
+const EXEC: u8 = 2;
+
+impl Launched {
+    /// What went wrong before the exec, once the child has ended.
+    pub fn failure(mut self) -> Option<LaunchError> {
+        let mut report = [0; 5];
+        self.report.read_exact(&mut report).ok()?;
+        let [step, errno @ ..] = report;
+        let error = io::Error::from_raw_os_error(i32::from_ne_bytes(errno));
+        Some(if step == IDENTITY { LaunchError::Identity(error) } else { LaunchError::Exec(error) })
+    }
+}
+
+fn strings<'a>(items: impl Iterator<Item = &'a OsStr>) -> io::Result<Vec<CString>> {
+    items.map(|item| CString::new(item.as_bytes()).map_err(io::Error::from)).collect()
+}
+
+fn pointers(strings: &[CString]) -> Vec<*const libc::c_char> {
+    strings.iter().map(|s| s.as_ptr()).chain([ptr::null()]).collect()
+}
+
+/// Forks COMMAND and has `trace` take it before it goes on.
+pub fn launch(
+    command: &Command,
+    trace: impl FnOnce(Pid) -> io::Result<()>,
+) -> Result<Launched, LaunchError> {
+    let argv =
+        strings(command.words.iter().map(OsString::as_os_str)).map_err(LaunchError::System)?;
+    let mut environment: Vec<(OsString, OsString)> = std::env::vars_os().collect();
+    if let Some(identity) = &command.identity {
+        identity.adjust(&mut environment);
+    }
+    let environment: Vec<OsString> = environment
+        .into_iter()
+        .map(|(mut entry, value)| {
+            entry.push("=");
+            entry.push(value);
+            entry
+        })
+        .collect();
+    let envp = strings(environment.iter().map(OsString::as_os_str)).map_err(LaunchError::System)?;
+    let (argv, envp) = (pointers(&argv), pointers(&envp));
+    let pipe = || pipe2(OFlag::O_CLOEXEC).map_err(|errno| LaunchError::System(errno.into()));
+    let (wait, go) = pipe()?;
+    let (report, reporter) = pipe()?;
+
+    // SAFETY: the child calls nothing but async-signal-safe functions on what was made before the
+    // fork, and leaves by exec or _exit.
+    match unsafe { libc::fork() } {
+        -1 => Err(LaunchError::System(io::Error::last_os_error())),
+        0 => {
+            let files = ChildFiles { wait: &wait, go: &go, reporter: &reporter };
+            // SAFETY: as above; the pointers end with a null and point to living strings.
+            unsafe { become_command(command, &files, &argv, &envp) }
+        }
+        pid => {
+            drop((wait, reporter));
+            if let Err(error) = trace(pid) {
+                // The closed pipe tells the child to end.
+                drop(go);
+                let _ = sys::reap(pid);
+                return Err(LaunchError::Trace(error));
+            }
+            let _ = File::from(go).write_all(b"!");
+            Ok(Launched { pid, report: File::from(report) })
+        }
+    }
+}
+
+struct ChildFiles<'a> {
+    wait: &'a OwnedFd,
+    go: &'a OwnedFd,
+    reporter: &'a OwnedFd,
+}
+
+/// The child's part.
+///
+/// # Safety
+/// Only between fork and exec; `argv` and `envp` are arrays that end with a null pointer.
+unsafe fn become_command(
+    command: &Command,
+    files: &ChildFiles<'_>,
+    argv: &[*const libc::c_char],
+    envp: &[*const libc::c_char],
+) -> ! {
+    // SAFETY: system calls on descriptors and memory that live until the exec.
+    unsafe {
+        libc::close(files.go.as_raw_fd());
+        let mut byte = 0u8;
+        let got = loop {
+            let got = libc::read(files.wait.as_raw_fd(), ptr::from_mut(&mut byte).cast(), 1);
+            if got != -1 || *libc::__errno_location() != libc::EINTR {
+                break got;
+            }
+        };
+        if got != 1 {
+            libc::_exit(125);
+        }
+        let mut step = IDENTITY;
+        if command.identity.as_ref().is_none_or(Identity::assume) {
+            step = EXEC;
+            command.inherited.restore();
+            libc::execvpe(argv[0], argv.as_ptr(), envp.as_ptr());
+        }
+        let errno = (*libc::__errno_location()).to_ne_bytes();
+        let report = [step, errno[0], errno[1], errno[2], errno[3]];
+        libc::write(files.reporter.as_raw_fd(), report.as_ptr().cast(), report.len());
+        libc::_exit(125)
+    }
+}

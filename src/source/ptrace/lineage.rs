@@ -1,0 +1,189 @@
+//! Who forked whom, kept after the parent's death, and only if the filter asks.
+//!
+//! A new task's first stop may be seen before its parent's fork event. It is then entered under the
+//! parent that /proc names, and moved when the event comes.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::event::{Facts, Image, Keep, Reading};
+use crate::procfs;
+use crate::sys::{self, Pid};
+
+/// A process of the tree.
+struct Node {
+    pid: Pid,
+    depth: u32,
+    parent: Option<Rc<Node>>,
+    /// What it last executed, itself or before it was forked.
+    image: RefCell<Option<Arc<Image>>>,
+}
+
+/// The tree as it has been seen.
+pub struct Lineage {
+    keep: Keep,
+    /// By thread id: threads of one process share a node.
+    nodes: HashMap<Pid, Rc<Node>>,
+    comms: HashMap<Pid, Vec<u8>>,
+}
+
+/// Where a process stands in the tree.
+pub struct Ancestry {
+    pub depth: u32,
+    parent: Option<Rc<Node>>,
+}
+
+/// What is known of a process from before its exec.
+pub struct Place {
+    pub ancestry: Option<Ancestry>,
+    pub comm_before: Option<Vec<u8>>,
+}
+
+impl Ancestry {
+    /// What is kept of its ancestors, the parent first.
+    pub fn images(&self) -> Vec<Arc<Image>> {
+        let mut images = Vec::new();
+        let mut next = self.parent.as_ref();
+        while let Some(node) = next {
+            images.push(node.as_ancestor());
+            next = node.parent.as_ref();
+        }
+        images
+    }
+}
+
+impl Node {
+    /// A process that has forked and not executed shows its parent's program under its own pid.
+    fn as_ancestor(&self) -> Arc<Image> {
+        let (pid, depth) = (self.pid as u32, self.depth);
+        match self.image.borrow().as_ref() {
+            Some(image) if image.pid == pid => Arc::clone(image),
+            Some(image) => Arc::new(Image { pid, depth, ..Image::clone(image) }),
+            None => Arc::new(Image::unread(pid, depth)),
+        }
+    }
+}
+
+impl Lineage {
+    /// A lineage that begins with COMMAND; `None` if nothing needs one.
+    pub fn new(keep: Keep, command: Pid) -> Option<Lineage> {
+        if !keep.lineage && !keep.prev_comm {
+            return None;
+        }
+        let root = Node { pid: command, depth: 0, parent: None, image: RefCell::new(None) };
+        let mut lineage = Lineage {
+            keep,
+            nodes: HashMap::from([(command, Rc::new(root))]),
+            comms: HashMap::new(),
+        };
+        lineage.note_comm(command);
+        Some(lineage)
+    }
+
+    fn note_comm(&mut self, tid: Pid) {
+        if self.keep.prev_comm
+            && let Ok(comm) = procfs::comm(tid)
+        {
+            self.comms.insert(tid, comm);
+        }
+    }
+
+    fn add(&mut self, tid: Pid, parent: &Rc<Node>) {
+        let image = RefCell::new(parent.image.borrow().clone());
+        let depth = parent.depth.saturating_add(1);
+        let node = Node { pid: tid, depth, parent: Some(Rc::clone(parent)), image };
+        self.nodes.insert(tid, Rc::new(node));
+    }
+
+    /// Task `parent` has made task `child`.
+    pub fn forked(&mut self, parent: Pid, child: Pid, clone: bool) {
+        let Some(forker) = self.nodes.get(&parent).map(Rc::clone) else { return };
+        if clone && sys::is_thread_of(forker.pid, child) {
+            self.nodes.insert(child, forker);
+            return;
+        }
+        match self.nodes.get(&child) {
+            Some(known) if known.parent.as_ref().is_some_and(|p| Rc::ptr_eq(p, &forker)) => {}
+            _ => self.add(child, &forker),
+        }
+    }
+
+    /// A task is seen in a first stop, or in another of that form.
+    pub fn seen(&mut self, tid: Pid) {
+        if !self.nodes.contains_key(&tid)
+            && let Ok(status) = procfs::Status::read(tid)
+        {
+            let parent = if status.tgid == tid {
+                procfs::Stat::read(tid)
+                    .ok()
+                    .and_then(|stat| self.nodes.get(&stat.ppid).map(Rc::clone))
+            } else {
+                None
+            };
+            if let Some(parent) = parent {
+                self.add(tid, &parent);
+            } else if let Some(process) = self.nodes.get(&status.tgid).map(Rc::clone) {
+                self.nodes.insert(tid, process);
+            }
+        }
+        if !self.comms.contains_key(&tid) {
+            self.note_comm(tid);
+        }
+    }
+
+    /// A process has executed a program; `before` is the thread that did, which has become its
+    /// leader.
+    pub fn executing(&mut self, pid: Pid, before: Pid) {
+        if before != pid {
+            self.nodes.remove(&before);
+            if let Some(comm) = self.comms.remove(&before) {
+                self.comms.insert(pid, comm);
+            }
+        }
+    }
+
+    /// Keeps what the program's descendants will be asked for; while it is still stopped.
+    pub fn executed(&mut self, pid: Pid, facts: &mut dyn Facts) {
+        if self.keep.lineage
+            && let Some(node) = self.nodes.get(&pid)
+        {
+            let image = Image::capture(pid as u32, node.depth, self.keep, facts);
+            node.image.replace(Some(Arc::new(image)));
+        }
+        self.note_comm(pid);
+    }
+
+    /// A task is no more, or is ours no longer.
+    pub fn ended(&mut self, tid: Pid) {
+        self.nodes.remove(&tid);
+        self.comms.remove(&tid);
+    }
+
+    /// Where a process stands, before [`Lineage::executed`] overwrites what it was.
+    pub fn place(&self, pid: Pid) -> Place {
+        let ancestry = self
+            .nodes
+            .get(&pid)
+            .map(|node| Ancestry { depth: node.depth, parent: node.parent.clone() });
+        Place { ancestry, comm_before: self.comms.get(&pid).cloned() }
+    }
+}
+
+impl Image {
+    fn unread(pid: u32, depth: u32) -> Image {
+        Image {
+            pid,
+            depth,
+            argv: Reading::Unknown,
+            filename: Reading::Unknown,
+            exe: Reading::Unknown,
+            interpreter: Reading::Unknown,
+            comm: Reading::Unknown,
+            cwd: Reading::Unknown,
+            uid: Reading::Unknown,
+            gid: Reading::Unknown,
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! How other threads speak to the tracer, which blocks in waitpid.
+//!
+//! A request is queued, then the tracer is woken by a signal that makes waitpid return EINTR. One that
+//! comes just before the call is lost, so it is sent again until the answer is there; the tracer
+//! itself never polls.
+
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError, SyncSender};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::source::{Admit, Holder, ParkError};
+use crate::sys::{self, Pid};
+
+/// How long until a wake-up is sent again.
+const AGAIN: Duration = Duration::from_millis(1);
+
+/// What the tracer is asked to do.
+#[derive(Debug)]
+pub enum Request {
+    /// Let a waiting process run.
+    Release(Pid, SyncSender<()>),
+    /// Detach from a waiting process and leave it in state T.
+    Park(Pid, Admit, SyncSender<Result<Option<String>, ParkError>>),
+    /// Let go of the whole tree.
+    LetGo,
+}
+
+/// The queue of requests; `None` once the tracer is gone.
+pub struct Mailbox {
+    queue: Mutex<Option<Vec<Request>>>,
+    pending: AtomicBool,
+    tracer: AtomicI32,
+}
+
+impl Mailbox {
+    pub fn new() -> Mailbox {
+        Mailbox {
+            queue: Mutex::new(Some(Vec::new())),
+            pending: AtomicBool::new(false),
+            tracer: AtomicI32::new(0),
+        }
+    }
+
+    /// Makes the calling thread the one that is woken.
+    pub fn serve_here(&self) {
+        sys::unblock_wake();
+        self.tracer.store(sys::gettid(), Ordering::Release);
+    }
+
+    /// The requests that have come in. Cheap when there are none.
+    pub fn take(&self) -> Vec<Request> {
+        if !self.pending.swap(false, Ordering::AcqRel) {
+            return Vec::new();
+        }
+        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        queue.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// Refuses what comes from now on, and drops what was not taken: those who wait are told.
+    pub fn close(&self) {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    /// Queues a request; whether the tracer is still there to see it.
+    fn post(&self, request: Request) -> bool {
+        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(queue) = queue.as_mut() else { return false };
+        queue.push(request);
+        self.pending.store(true, Ordering::Release);
+        true
+    }
+
+    /// Asks, and waits for the answer; `None` if the tracer is gone.
+    fn call<T>(&self, request: impl FnOnce(SyncSender<T>) -> Request) -> Option<T> {
+        let (sender, answer) = mpsc::sync_channel(1);
+        if !self.post(request(sender)) {
+            return None;
+        }
+        loop {
+            sys::wake(self.tracer.load(Ordering::Acquire));
+            match answer.recv_timeout(AGAIN) {
+                Ok(answer) => return Some(answer),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return None,
+            }
+        }
+    }
+
+    /// Asks the tracer to end, and wakes it until `ended` says that it has.
+    pub fn let_go(&self, ended: impl Fn() -> bool) {
+        self.post(Request::LetGo);
+        while !ended() {
+            sys::wake(self.tracer.load(Ordering::Acquire));
+            std::thread::sleep(AGAIN / 4);
+        }
+    }
+}
+
+impl Holder for Mailbox {
+    fn release(&self, pid: Pid) {
+        if self.tracer.load(Ordering::Acquire) == sys::gettid() {
+            // The tracer would wait for itself; it looks at its queue before it blocks again.
+            let (unheard, _) = mpsc::sync_channel(1);
+            self.post(Request::Release(pid, unheard));
+        } else {
+            self.call(|answer| Request::Release(pid, answer));
+        }
+    }
+
+    fn park(&self, pid: Pid, admit: Admit) -> Result<Option<String>, ParkError> {
+        self.call(|answer| Request::Park(pid, admit, answer)).unwrap_or(Err(ParkError::LetGo))
+    }
+}

@@ -1,0 +1,74 @@
+//! What a wait status says, as a value.
+
+use std::os::raw::c_int;
+
+use crate::source::ExitStatus;
+
+/// What a tracee reports, see ptrace(2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Report {
+    /// PTRACE_EVENT_EXEC.
+    Exec,
+    /// PTRACE_EVENT_FORK, VFORK or CLONE: the event message is the new task's id.
+    NewTask { clone: bool },
+    /// PTRACE_EVENT_STOP without a stopping signal: a new task's first stop, or the end of a
+    /// group-stop.
+    Trap,
+    /// PTRACE_EVENT_STOP with a stopping signal: a group-stop.
+    GroupStop,
+    /// A system-call stop (only while a call is injected).
+    Syscall,
+    /// A signal is about to be delivered.
+    Signal(c_int),
+    /// The task is no more.
+    Ended(ExitStatus),
+    /// An event that was not asked for.
+    Other,
+}
+
+/// The bit that PTRACE_O_TRACESYSGOOD adds to a system-call stop's SIGTRAP.
+const SYSCALL_STOP: c_int = libc::SIGTRAP | 0x80;
+
+impl Report {
+    /// Reads a status that waitpid returned.
+    pub fn decode(status: c_int) -> Report {
+        if !libc::WIFSTOPPED(status) {
+            return Report::Ended(ExitStatus(status));
+        }
+        let signal = libc::WSTOPSIG(status);
+        match status >> 16 {
+            0 if signal == SYSCALL_STOP => Report::Syscall,
+            0 => Report::Signal(signal),
+            libc::PTRACE_EVENT_EXEC => Report::Exec,
+            libc::PTRACE_EVENT_FORK | libc::PTRACE_EVENT_VFORK => Report::NewTask { clone: false },
+            libc::PTRACE_EVENT_CLONE => Report::NewTask { clone: true },
+            libc::PTRACE_EVENT_STOP if signal == libc::SIGTRAP => Report::Trap,
+            libc::PTRACE_EVENT_STOP => Report::GroupStop,
+            _ => Report::Other,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_real_time_signal_is_a_signal() {
+        let status = (libc::SIGRTMIN() << 8) | 0x7f;
+        assert_eq!(Report::decode(status), Report::Signal(libc::SIGRTMIN()));
+    }
+
+    #[test]
+    fn a_group_stop_is_told_from_a_first_stop() {
+        let event = libc::PTRACE_EVENT_STOP << 16;
+        assert_eq!(Report::decode(event | (libc::SIGTSTP << 8) | 0x7f), Report::GroupStop);
+        assert_eq!(Report::decode(event | (libc::SIGTRAP << 8) | 0x7f), Report::Trap);
+    }
+
+    #[test]
+    fn a_death_by_signal_is_reported_as_a_shell_does() {
+        assert_eq!(ExitStatus(libc::SIGKILL).shell_code(), 137);
+        assert_eq!(ExitStatus(3 << 8).shell_code(), 3);
+    }
+}

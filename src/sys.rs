@@ -1,0 +1,325 @@
+//! The raw system calls that neither `std` nor `nix` offers in the form needed here: ptrace with
+//! real-time signals, wait statuses as the kernel gives them, pidfds, and what was true of this
+//! process before the Rust runtime began.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+
+use libc::{c_int, c_long, c_void, pid_t};
+
+/// A process or thread id.
+pub type Pid = pid_t;
+
+fn check(result: c_long) -> io::Result<c_long> {
+    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+// --- what we were given -------------------------------------------------------------------------
+
+static SIGPIPE_IGNORED: AtomicBool = AtomicBool::new(false);
+static SIGCHLD_IGNORED: AtomicBool = AtomicBool::new(false);
+static WAKE_IGNORED: AtomicBool = AtomicBool::new(false);
+/// Bit N: descriptor N was closed when we started.
+static CLOSED_STDIO: AtomicU8 = AtomicU8::new(0);
+
+/// Rust's runtime ignores SIGPIPE and opens /dev/null on closed standard descriptors before `main`;
+/// COMMAND must get what we were given, so it is noted before that.
+extern "C" fn note_inheritance() {
+    SIGPIPE_IGNORED.store(is_ignored(libc::SIGPIPE), Ordering::Relaxed);
+    SIGCHLD_IGNORED.store(is_ignored(libc::SIGCHLD), Ordering::Relaxed);
+    WAKE_IGNORED.store(is_ignored(WAKE), Ordering::Relaxed);
+    let mut closed = 0;
+    for fd in 0..3 {
+        // SAFETY: F_GETFD reads a flag of a descriptor number, open or not.
+        if unsafe { libc::fcntl(fd, libc::F_GETFD) } == -1 {
+            closed |= 1 << fd;
+        }
+    }
+    CLOSED_STDIO.store(closed, Ordering::Relaxed);
+}
+
+// SAFETY: an entry of .init_array is a function that the C runtime calls once, before main, with
+// arguments that this one ignores; it uses nothing that the Rust runtime would have to set up.
+#[used]
+#[unsafe(link_section = ".init_array")]
+static NOTE_INHERITANCE: extern "C" fn() = note_inheritance;
+
+fn is_ignored(signal: c_int) -> bool {
+    let mut old = MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: a null new action makes sigaction a query; `old` is ours and large enough.
+    unsafe {
+        libc::sigaction(signal, std::ptr::null(), old.as_mut_ptr()) == 0
+            && old.assume_init().sa_sigaction == libc::SIG_IGN
+    }
+}
+
+/// What a child that becomes COMMAND has to put back. Made before the fork, applied after it.
+#[derive(Clone, Copy)]
+pub struct Inherited {
+    mask: libc::sigset_t,
+    ignored: [(c_int, bool); 3],
+    closed: u8,
+}
+
+impl Inherited {
+    /// Notes the signal mask (of the calling thread, before anything was blocked) beside what was
+    /// noted at start-up.
+    pub fn note() -> Self {
+        let mut mask = MaybeUninit::<libc::sigset_t>::zeroed();
+        // SAFETY: a null new set makes this a query; `mask` is ours and zeroed is a valid set.
+        let mask = unsafe {
+            libc::pthread_sigmask(libc::SIG_BLOCK, std::ptr::null(), mask.as_mut_ptr());
+            mask.assume_init()
+        };
+        Inherited {
+            mask,
+            ignored: [
+                (libc::SIGPIPE, SIGPIPE_IGNORED.load(Ordering::Relaxed)),
+                (libc::SIGCHLD, SIGCHLD_IGNORED.load(Ordering::Relaxed)),
+                (WAKE, WAKE_IGNORED.load(Ordering::Relaxed)),
+            ],
+            closed: CLOSED_STDIO.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Puts it back. Async-signal-safe, for the child between fork and exec.
+    pub fn restore(&self) {
+        // SAFETY: plain system calls on values of our own; no allocation, no lock.
+        unsafe {
+            for (signal, ignored) in self.ignored {
+                libc::signal(signal, if ignored { libc::SIG_IGN } else { libc::SIG_DFL });
+            }
+            for fd in 0..3 {
+                if self.closed & (1 << fd) != 0 {
+                    libc::close(fd);
+                }
+            }
+            libc::sigprocmask(libc::SIG_SETMASK, &self.mask, std::ptr::null_mut());
+        }
+    }
+}
+
+/// Gives SIGCHLD its default action: were it ignored, the kernel would reap COMMAND unseen.
+pub fn default_sigchld() {
+    // SAFETY: sets a default action; no handler of ours is involved.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
+}
+
+// --- waking the tracer thread -------------------------------------------------------------------
+
+/// The signal that interrupts the tracer's waitpid. Nobody notices it: its default is to be ignored.
+const WAKE: c_int = libc::SIGURG;
+
+extern "C" fn wake_handler(_: c_int) {}
+
+/// Installs the handler that does nothing, so that [`wake`] makes a blocked waitpid return EINTR.
+pub fn install_wake_handler() -> io::Result<()> {
+    // SAFETY: the handler does nothing, which is async-signal-safe; without SA_RESTART on purpose.
+    unsafe {
+        let mut action = MaybeUninit::<libc::sigaction>::zeroed().assume_init();
+        action.sa_sigaction = wake_handler as extern "C" fn(c_int) as usize;
+        check(libc::sigaction(WAKE, &action, std::ptr::null_mut()) as c_long)?;
+    }
+    Ok(())
+}
+
+/// The id of the calling thread.
+pub fn gettid() -> Pid {
+    // SAFETY: takes no argument and cannot fail.
+    unsafe { libc::gettid() }
+}
+
+/// Interrupts a system call in which thread `tid` of this process blocks.
+pub fn wake(tid: Pid) {
+    // SAFETY: sends a signal whose handler does nothing to a thread of our own process.
+    unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), tid, WAKE) };
+}
+
+// --- waiting ------------------------------------------------------------------------------------
+
+/// waitpid for the calling thread's children and tracees only (`__WNOTHREAD`), threads included.
+/// `Ok(None)` means interrupted.
+pub fn wait_tracee(pid: Pid) -> io::Result<Option<(Pid, c_int)>> {
+    let mut status = 0;
+    // SAFETY: `status` is ours; the flags are the kernel's, see wait(2).
+    match unsafe { libc::waitpid(pid, &mut status, libc::__WALL | libc::__WNOTHREAD) } {
+        -1 => {
+            let error = io::Error::last_os_error();
+            if error.kind() == io::ErrorKind::Interrupted { Ok(None) } else { Err(error) }
+        }
+        pid => Ok(Some((pid, status))),
+    }
+}
+
+/// Reaps a child of this process that has ended; its wait status.
+pub fn reap(pid: Pid) -> io::Result<c_int> {
+    let mut status = 0;
+    loop {
+        // SAFETY: `status` is ours.
+        if unsafe { libc::waitpid(pid, &mut status, 0) } == pid {
+            return Ok(status);
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+    }
+}
+
+// --- ptrace -------------------------------------------------------------------------------------
+
+fn ptrace(request: libc::c_uint, pid: Pid, address: usize, data: usize) -> io::Result<c_long> {
+    // SAFETY: every caller in this module passes a request whose address and data are numbers, or
+    // a pointer to memory of its own that outlives the call.
+    check(unsafe { libc::ptrace(request, pid, address as *mut c_void, data as *mut c_void) })
+}
+
+/// PTRACE_SEIZE with `options`.
+pub fn seize(pid: Pid, options: c_int) -> io::Result<()> {
+    ptrace(libc::PTRACE_SEIZE, pid, 0, options as usize).map(drop)
+}
+
+/// PTRACE_CONT, delivering `signal` (0: none).
+pub fn cont(pid: Pid, signal: c_int) -> io::Result<()> {
+    ptrace(libc::PTRACE_CONT, pid, 0, signal as usize).map(drop)
+}
+
+/// PTRACE_LISTEN: leaves a group-stop in force.
+pub fn listen(pid: Pid) -> io::Result<()> {
+    ptrace(libc::PTRACE_LISTEN, pid, 0, 0).map(drop)
+}
+
+/// PTRACE_SYSCALL, delivering `signal` (0: none).
+pub fn cont_to_syscall(pid: Pid, signal: c_int) -> io::Result<()> {
+    ptrace(libc::PTRACE_SYSCALL, pid, 0, signal as usize).map(drop)
+}
+
+/// PTRACE_DETACH, delivering `signal` (0: none).
+pub fn detach(pid: Pid, signal: c_int) -> io::Result<()> {
+    ptrace(libc::PTRACE_DETACH, pid, 0, signal as usize).map(drop)
+}
+
+/// PTRACE_GETEVENTMSG.
+pub fn event_message(pid: Pid) -> io::Result<u64> {
+    let mut message: libc::c_ulong = 0;
+    ptrace(libc::PTRACE_GETEVENTMSG, pid, 0, &raw mut message as usize)?;
+    Ok(message)
+}
+
+/// PTRACE_GETREGS.
+#[cfg(target_arch = "x86_64")]
+pub fn get_registers(pid: Pid) -> io::Result<libc::user_regs_struct> {
+    let mut registers = MaybeUninit::<libc::user_regs_struct>::zeroed();
+    ptrace(libc::PTRACE_GETREGS, pid, 0, registers.as_mut_ptr() as usize)?;
+    // SAFETY: the kernel has filled it; all bit patterns are valid.
+    Ok(unsafe { registers.assume_init() })
+}
+
+/// PTRACE_SETREGS.
+#[cfg(target_arch = "x86_64")]
+pub fn set_registers(pid: Pid, registers: &libc::user_regs_struct) -> io::Result<()> {
+    ptrace(libc::PTRACE_SETREGS, pid, 0, std::ptr::from_ref(registers) as usize).map(drop)
+}
+
+/// PTRACE_PEEKDATA: the word at `address`.
+pub fn peek(pid: Pid, address: u64) -> io::Result<u64> {
+    let mut word: c_long = 0;
+    // The raw call stores the word through `data`; glibc's wrapper returns it and hides errors.
+    // SAFETY: `word` is ours and as large as what the kernel stores.
+    check(unsafe {
+        libc::syscall(libc::SYS_ptrace, libc::PTRACE_PEEKDATA, pid, address, &raw mut word)
+    })?;
+    Ok(word as u64)
+}
+
+/// PTRACE_POKEDATA: writes a word, into pages that are not writable too.
+pub fn poke(pid: Pid, address: u64, word: u64) -> io::Result<()> {
+    ptrace(libc::PTRACE_POKEDATA, pid, address as usize, word as usize).map(drop)
+}
+
+// --- signals and pidfds -------------------------------------------------------------------------
+
+/// kill(2).
+pub fn kill(pid: Pid, signal: c_int) -> io::Result<()> {
+    // SAFETY: takes numbers only.
+    check(unsafe { libc::kill(pid, signal) } as c_long).map(drop)
+}
+
+/// Whether `tid` is a thread of process `tgid`.
+pub fn is_thread_of(tgid: Pid, tid: Pid) -> bool {
+    // SAFETY: signal 0 is a mere test.
+    unsafe { libc::syscall(libc::SYS_tgkill, tgid, tid, 0) == 0 }
+}
+
+/// pidfd_open(2): readable once the process has ended.
+pub fn pidfd_open(pid: Pid) -> io::Result<OwnedFd> {
+    // SAFETY: on success the kernel gives a new descriptor (close-on-exec) that nobody else owns.
+    unsafe {
+        let fd = check(libc::syscall(libc::SYS_pidfd_open, pid, 0))?;
+        Ok(OwnedFd::from_raw_fd(fd as RawFd))
+    }
+}
+
+/// pidfd_send_signal(2): reaches that very process or none.
+pub fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: c_int) -> io::Result<()> {
+    let none = std::ptr::null::<libc::siginfo_t>();
+    // SAFETY: a null siginfo makes it behave like kill(2).
+    check(unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, none, 0) })
+        .map(drop)
+}
+
+// --- children of our own ------------------------------------------------------------------------
+
+/// Makes `command` start in a session of its own; with `terminal`, its standard input becomes that
+/// session's controlling terminal.
+pub fn own_session(command: &mut Command, terminal: bool) {
+    // SAFETY: the closure makes two system calls, which are async-signal-safe.
+    unsafe {
+        command.pre_exec(move || {
+            if libc::setsid() == -1 || (terminal && libc::ioctl(0, libc::TIOCSCTTY, 0) == -1) {
+                return Err(io::Error::last_os_error());
+            }
+            Ok(())
+        });
+    }
+}
+
+/// Reads the size of terminal `fd` in rows and columns.
+pub fn window_size(fd: BorrowedFd<'_>) -> io::Result<libc::winsize> {
+    let mut size = MaybeUninit::<libc::winsize>::zeroed();
+    // SAFETY: the kernel fills `size`, which is ours; all bit patterns are valid.
+    unsafe {
+        check(libc::ioctl(fd.as_raw_fd(), libc::TIOCGWINSZ, size.as_mut_ptr()) as c_long)?;
+        Ok(size.assume_init())
+    }
+}
+
+/// Sets the size of terminal `fd`.
+pub fn set_window_size(fd: BorrowedFd<'_>, size: &libc::winsize) -> io::Result<()> {
+    // SAFETY: the kernel reads `size`, which outlives the call.
+    check(unsafe { libc::ioctl(fd.as_raw_fd(), libc::TIOCSWINSZ, std::ptr::from_ref(size)) }
+        as c_long)
+    .map(drop)
+}
+
+/// Sets FD_CLOEXEC, for calls that cannot create with it.
+pub fn close_on_exec(fd: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: sets a flag of a descriptor that is borrowed for the call.
+    check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFD, libc::FD_CLOEXEC) } as c_long)
+        .map(drop)
+}
+
+/// Lets the calling thread be woken by [`wake`], whatever mask it has inherited.
+pub fn unblock_wake() {
+    let mut set = MaybeUninit::<libc::sigset_t>::zeroed();
+    // SAFETY: `set` is ours and initialised by sigemptyset.
+    unsafe {
+        libc::sigemptyset(set.as_mut_ptr());
+        libc::sigaddset(set.as_mut_ptr(), WAKE);
+        libc::pthread_sigmask(libc::SIG_UNBLOCK, set.as_ptr(), std::ptr::null_mut());
+    }
+}
