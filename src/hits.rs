@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::control::HitState;
 use crate::escape;
+use crate::fault;
 use crate::judge::Program;
 use crate::launcher::place::Place;
 use crate::procfs::Status;
@@ -227,11 +228,14 @@ impl Hit {
         if status.tracer != 0 {
             let debugger = parked.debugger.take();
             self.stage = Stage::Attached(debugger);
+            fault::point("attached");
             self.send_continue();
+            fault::point("continued");
             return Some(Progress::Attached);
         }
-        if !matches!(status.state, b'T' | b't') && parked.since.elapsed() > Duration::from_secs(1) {
-            // Somebody has set it going.
+        let stopped = matches!(status.state, b'T' | b't');
+        if !stopped && (debugger_ended || parked.since.elapsed() > Duration::from_secs(1)) {
+            // Somebody has set it going: perhaps a debugger that has come and gone between two looks.
             self.stage = Stage::Over;
             return Some(Progress::DebuggerGone);
         }

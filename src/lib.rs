@@ -9,6 +9,7 @@ pub mod control;
 pub mod diagnose;
 pub mod escape;
 pub mod event;
+pub mod fault;
 pub mod filter;
 pub mod guardian;
 pub mod hits;

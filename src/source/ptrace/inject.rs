@@ -13,6 +13,7 @@ use std::io;
 use super::arch;
 use super::memory::{AT_SYSINFO_EHDR, Stack};
 use super::stop::Report;
+use crate::fault;
 use crate::procfs;
 use crate::sys::{self, Pid};
 
@@ -62,14 +63,20 @@ pub fn set_ptracer(pid: Pid, ptracer: u64) -> Result<(), Failed> {
     let under = sys::peek(pid, return_at)?;
     let return_to = splice(under, &arch::program_counter(&old).to_le_bytes()[..slot as usize]);
 
+    fault::point("inject-begin");
     sys::poke(pid, stub, code)?;
     sys::poke(pid, return_at, return_to)?;
     let call = arch::call_prctl(&old, stub, return_at, libc::PR_SET_PTRACER as u64, ptracer);
+    fault::point("inject-written");
     sys::set_registers(pid, &call)?;
+    fault::point("inject-armed");
     advance(pid)?;
+    fault::point("inject-entered");
     advance(pid)?;
+    fault::point("inject-called");
     let result = arch::result(&sys::get_registers(pid)?);
     sys::set_registers(pid, &old)?;
+    fault::point("inject-undone");
     sys::poke(pid, return_at, under)?;
     sys::poke(pid, stub, padding)?;
     if result < 0 {

@@ -11,6 +11,7 @@ use super::lineage::Lineage;
 use super::mailbox::{Mailbox, Request};
 use super::stop::Report;
 use crate::event::Keep;
+use crate::fault;
 use crate::procfs::Status;
 use crate::source::{
     Admit, Control, ExitStatus, Held, Judge, NotHeld, ParkError, SourceEvent, Stop,
@@ -208,8 +209,11 @@ fn park(pid: Pid, admit: Admit) -> Result<Option<String>, ParkError> {
         Some(libc::ESRCH) => ParkError::Gone,
         _ => ParkError::Refused(error),
     };
+    fault::point("before-stop");
     sys::kill(pid, libc::SIGSTOP).map_err(gone)?;
+    fault::point("stop-sent");
     sys::detach(pid, 0).map_err(gone)?;
+    fault::point("detached");
     Ok(trouble)
 }
 
@@ -229,6 +233,7 @@ impl Control for Waiting {
             NotHeld::Gone
         })?;
         self.pids.insert(pid);
+        fault::point("held");
         Ok(Held::new(pid, pidfd, self.mailbox.clone()))
     }
 }
