@@ -32,8 +32,8 @@ impl Session {
             LaunchError::Trace(error) => {
                 report.error(format!("cannot trace {command}: {error}"));
                 if error.raw_os_error() == Some(libc::EPERM) {
-                    let us = std::process::id() as Pid;
-                    let found = refusal(&Circumstances { tracer: 0, ..Circumstances::of(us) });
+                    // The child is gone; what holds for it holds for us: who traces us has it too.
+                    let found = refusal(&Circumstances::of(std::process::id() as Pid));
                     report.hint(format!("{}; {}", found.cause, found.hint));
                 }
                 125
