@@ -63,7 +63,7 @@ fn dispatch(cli: Cli, matches: &clap::ArgMatches, report: Report) -> Result<u8, 
             clap_complete::generate(shell, &mut command, "tracexec", &mut script);
             print(&script)
         }
-        Command::Shim { socket, hit } => Err(shim::run(&socket, hit)),
+        Command::Shim { socket, hit } => shim::run(&socket, hit).map(|()| 0),
         Command::ShimHere { socket, hit } => relay::run(&socket, hit).map(|()| 0),
         Command::Guardian => guardian::run()
             .map(|()| 0)

@@ -144,8 +144,7 @@ fn given(debug: &Debug, matches: &ArgMatches) -> Vec<Given> {
     let at = |id: &str| matches.indices_of(id).into_iter().flatten().collect::<Vec<_>>();
     let files = debug.files.iter().cloned().map(Given::File).zip(at("files"));
     let commands = debug.commands.iter().cloned().map(Given::Command).zip(at("commands"));
-    let mut all: Vec<(Given, usize)> =
-        files.chain(commands).map(|(given, at)| (given, at)).collect();
+    let mut all: Vec<(Given, usize)> = files.chain(commands).collect();
     all.sort_by_key(|(_, at)| *at);
     all.into_iter().map(|(given, _)| given).collect()
 }

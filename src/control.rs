@@ -5,9 +5,11 @@
 
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -17,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::launcher::shim::Order;
 use crate::report::Trouble;
-use crate::sys::Pid;
+use crate::sys::{self, Pid};
 
 /// What a client asks.
 #[derive(Debug, Serialize, Deserialize)]
@@ -25,6 +27,8 @@ use crate::sys::Pid;
 pub enum Request {
     /// A shim has started for hit N; its pid is the peer's.
     Shim(u64),
+    /// A shim of another user offers its terminal for hit N; the descriptor comes with this.
+    Terminal(u64),
     /// What is going on?
     Ps,
     /// Let one process (or all) run on.
@@ -38,6 +42,8 @@ pub enum Reply {
     Execute(Box<Order>),
     Session(SessionState),
     Released(Vec<Pid>),
+    /// The debugger on the terminal that was offered has ended.
+    TerminalFree,
     Refused(String),
 }
 
@@ -62,6 +68,8 @@ pub struct HitState {
 
 /// How long an answer may take to be written or to come.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// What an address in the kernel's own name space begins with, see unix(7).
+const ABSTRACT: &str = "@";
 /// No request is longer than this, in bytes.
 const LONGEST_REQUEST: u64 = 4096;
 
@@ -93,12 +101,23 @@ fn folder() -> Result<PathBuf, Trouble> {
 pub struct Server {
     path: PathBuf,
     listener: UnixListener,
+    foreign: Option<Foreign>,
+}
+
+/// A second socket, for shims in the terminal of the user who called us by sudo. He cannot enter our
+/// folder; all that he can do here is to offer his terminal.
+struct Foreign {
+    uid: u32,
+    name: String,
+    listener: UnixListener,
 }
 
 /// A client that has asked something.
 pub struct Client {
     stream: UnixStream,
     pub pid: Pid,
+    /// The terminal that came with the request.
+    pub terminal: Option<OwnedFd>,
 }
 
 impl Server {
@@ -112,7 +131,44 @@ impl Server {
         };
         let listener = UnixListener::bind(&path).map_err(trouble)?;
         listener.set_nonblocking(true).map_err(trouble)?;
-        Ok(Server { path, listener })
+        Ok(Server { path, listener, foreign: None })
+    }
+
+    /// Opens the second socket to user `uid`; the address to give to a shim.
+    pub fn open_to(&mut self, uid: u32) -> io::Result<PathBuf> {
+        let foreign = match &mut self.foreign {
+            Some(foreign) => foreign,
+            none => {
+                let random = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), uid);
+                let name = format!("tracexec-{}-{random:016x}", std::process::id());
+                let address = SocketAddr::from_abstract_name(&name)?;
+                let listener = UnixListener::bind_addr(&address)?;
+                listener.set_nonblocking(true)?;
+                none.insert(Foreign { uid, name, listener })
+            }
+        };
+        Ok(PathBuf::from(format!("{ABSTRACT}{}", foreign.name)))
+    }
+
+    /// What to poll.
+    pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let foreign = self.foreign.as_ref().map(|foreign| foreign.listener.as_fd());
+        std::iter::once(self.listener.as_fd()).chain(foreign)
+    }
+
+    /// Accepts a shim's offer of its terminal.
+    fn accept_terminal(&self) -> Option<(Client, Request)> {
+        let foreign = self.foreign.as_ref()?;
+        let (stream, _) = foreign.listener.accept().ok()?;
+        let peer: UnixCredentials = getsockopt(&stream, PeerCredentials).ok()?;
+        if peer.uid() != foreign.uid && peer.uid() != 0 {
+            return None;
+        }
+        set_patience(&stream).ok()?;
+        let (line, terminal) = sys::receive_with_descriptor(&stream).ok()?;
+        let request = serde_json::from_slice(&line).ok()?;
+        matches!(request, Request::Terminal(_)).then_some(())?;
+        Some((Client { stream, pid: peer.pid(), terminal }, request))
     }
 
     pub fn path(&self) -> &Path {
@@ -123,27 +179,24 @@ impl Server {
     ///
     /// A client sends its line at once, so that this waits for it: a second at the most, for one of
     /// the user's own that does not behave.
-    pub fn accept(&self, also: Option<u32>) -> Option<(Client, Request)> {
-        let (stream, _) = self.listener.accept().ok()?;
+    pub fn accept(&self) -> Option<(Client, Request)> {
+        let Ok((stream, _)) = self.listener.accept() else { return self.accept_terminal() };
         let peer: UnixCredentials = getsockopt(&stream, PeerCredentials).ok()?;
-        let uid = peer.uid();
-        if uid != 0 && uid != Uid::effective().as_raw() && Some(uid) != also {
+        if peer.uid() != 0 && peer.uid() != Uid::effective().as_raw() {
             return None;
         }
-        stream.set_nonblocking(false).ok()?;
-        stream.set_read_timeout(Some(Duration::from_secs(1))).ok()?;
-        stream.set_write_timeout(Some(PATIENCE)).ok()?;
+        set_patience(&stream).ok()?;
         let mut line = String::new();
         BufReader::new((&stream).take(LONGEST_REQUEST)).read_line(&mut line).ok()?;
         let request = serde_json::from_str(&line).ok()?;
-        Some((Client { stream, pid: peer.pid() }, request))
+        Some((Client { stream, pid: peer.pid(), terminal: None }, request))
     }
 }
 
-impl AsFd for Server {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.listener.as_fd()
-    }
+fn set_patience(stream: &UnixStream) -> io::Result<()> {
+    stream.set_nonblocking(false)?;
+    stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+    stream.set_write_timeout(Some(PATIENCE))
 }
 
 impl Drop for Server {
@@ -164,11 +217,31 @@ fn send(stream: &mut UnixStream, message: &impl Serialize) -> io::Result<()> {
     stream.write_all(&line)
 }
 
+/// Offers our terminal to a session of root's, and waits until it is free again.
+pub fn offer_terminal(address: &Path, hit: u64) -> io::Result<Reply> {
+    let name = address.as_os_str().as_bytes();
+    let name = name.strip_prefix(ABSTRACT.as_bytes()).unwrap_or(name);
+    let stream = UnixStream::connect_addr(&SocketAddr::from_abstract_name(name)?)?;
+    let mut line = serde_json::to_vec(&Request::Terminal(hit))?;
+    line.push(b'\n');
+    sys::send_with_descriptor(&stream, &line, io::stdin().as_fd())?;
+    read_reply(stream)
+}
+
+/// Whether a socket's address is that of [`Server::open_to`].
+pub fn is_foreign(address: &Path) -> bool {
+    address.as_os_str().as_bytes().starts_with(ABSTRACT.as_bytes())
+}
+
 /// Asks the session behind `path`, and waits for the answer as long as `patience` says.
 pub fn ask(path: &Path, request: &Request, patience: Option<Duration>) -> io::Result<Reply> {
     let mut stream = UnixStream::connect(path)?;
     stream.set_read_timeout(patience)?;
     send(&mut stream, request)?;
+    read_reply(stream)
+}
+
+fn read_reply(stream: UnixStream) -> io::Result<Reply> {
     let mut line = String::new();
     BufReader::new(stream).read_line(&mut line)?;
     if line.is_empty() {

@@ -34,7 +34,7 @@ impl Guardian {
         command.arg(SUBCOMMAND).stdin(OwnedFd::from(theirs));
         // It must keep nobody's pipe open.
         command.stdout(Stdio::null()).stderr(Stdio::null());
-        sys::own_session(&mut command, false);
+        sys::own_session(&mut command, sys::Controlling::Nothing);
         Ok(Guardian { child: command.spawn()?, socket: Some(ours) })
     }
 

@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::process::Child;
 use std::time::{Duration, Instant};
 
-use crate::control::HitState;
+use crate::control::{Client, HitState, Reply};
 use crate::escape;
 use crate::fault;
 use crate::judge::Program;
@@ -28,6 +28,8 @@ pub struct Hit {
     pub port: u16,
     /// What runs in our terminal, or writes to our standard error, on behalf of this hit: we outlast it.
     pub shim: Option<Child>,
+    /// Who lent us the terminal on which that runs.
+    pub lender: Option<Client>,
 }
 
 pub enum Stage {
@@ -109,6 +111,7 @@ impl Hit {
             stage: Stage::Waiting(held),
             port: 0,
             shim: None,
+            lender: None,
         })
     }
 
@@ -206,6 +209,9 @@ impl Hit {
                 return None;
             }
             self.shim = None;
+            if let Some(lender) = self.lender.take() {
+                let _ = lender.answer(&Reply::TerminalFree);
+            }
             return Some(Progress::ShimEnded);
         }
         if !matches!(self.stage, Stage::Over) && is_readable(&self.pidfd) {

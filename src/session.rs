@@ -114,9 +114,7 @@ impl Session {
                 self.notice(notice)?;
             }
             self.signals();
-            while let Some((client, request)) =
-                self.server.accept(self.config.identity.as_ref().map(|identity| identity.uid))
-            {
+            while let Some((client, request)) = self.server.accept() {
                 self.request(client, request);
             }
             self.progress();
@@ -135,8 +133,9 @@ impl Session {
     /// Waits until something is there to do.
     fn wait(&self) {
         let interest = |fd| PollFd::new(fd, PollFlags::POLLIN);
+        let own = [self.notices.as_fd(), self.signals.as_fd()];
         let mut fds: Vec<PollFd<'_>> =
-            [self.notices.as_fd(), self.signals.as_fd(), self.server.as_fd()].map(interest).into();
+            own.into_iter().chain(self.server.descriptors()).map(interest).collect();
         fds.extend(
             self.hits
                 .iter()
@@ -237,6 +236,7 @@ impl Session {
     fn request(&mut self, client: crate::control::Client, request: Request) {
         let reply = match request {
             Request::Shim(id) => return self.shim_came(client, id),
+            Request::Terminal(id) => return self.terminal_came(client, id),
             Request::Ps => Reply::Session(self.state()),
             Request::Release(pid) => self.release(pid),
         };

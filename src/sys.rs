@@ -5,6 +5,7 @@
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
@@ -274,13 +275,26 @@ pub fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: c_int) -> io::Result<()>
 
 // --- children of our own ------------------------------------------------------------------------
 
-/// Makes `command` start in a session of its own; with `terminal`, its standard input becomes that
-/// session's controlling terminal.
-pub fn own_session(command: &mut Command, terminal: bool) {
+/// What becomes the controlling terminal of a new session.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Controlling {
+    Nothing,
+    /// Its standard input.
+    Stdin,
+    /// The same, taken from the session that has it (needs CAP_SYS_ADMIN).
+    StdinOfAnother,
+}
+
+/// Makes `command` start in a session of its own.
+pub fn own_session(command: &mut Command, terminal: Controlling) {
+    let steal = c_int::from(terminal == Controlling::StdinOfAnother);
     // SAFETY: the closure makes two system calls, which are async-signal-safe.
     unsafe {
         command.pre_exec(move || {
-            if libc::setsid() == -1 || (terminal && libc::ioctl(0, libc::TIOCSCTTY, 0) == -1) {
+            if libc::setsid() == -1
+                || (terminal != Controlling::Nothing
+                    && libc::ioctl(0, libc::TIOCSCTTY, steal) == -1)
+            {
                 return Err(io::Error::last_os_error());
             }
             Ok(())
@@ -322,4 +336,41 @@ pub fn unblock_wake() {
         libc::sigaddset(set.as_mut_ptr(), WAKE);
         libc::pthread_sigmask(libc::SIG_UNBLOCK, set.as_ptr(), std::ptr::null_mut());
     }
+}
+
+// --- descriptors over sockets -------------------------------------------------------------------
+
+/// Sends `bytes` and a descriptor (SCM_RIGHTS, see unix(7)).
+pub fn send_with_descriptor(
+    stream: &UnixStream,
+    bytes: &[u8],
+    fd: BorrowedFd<'_>,
+) -> io::Result<()> {
+    use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
+    let fds = [fd.as_raw_fd()];
+    let parts = [io::IoSlice::new(bytes)];
+    let rights = [ControlMessage::ScmRights(&fds)];
+    sendmsg::<()>(stream.as_raw_fd(), &parts, &rights, MsgFlags::empty(), None)?;
+    Ok(())
+}
+
+/// Receives one message of a few bytes, and a descriptor if one came with it.
+pub fn receive_with_descriptor(stream: &UnixStream) -> io::Result<(Vec<u8>, Option<OwnedFd>)> {
+    use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
+    let mut bytes = [0; 256];
+    let mut space = nix::cmsg_space!([RawFd; 1]);
+    let mut parts = [io::IoSliceMut::new(&mut bytes)];
+    let flags = MsgFlags::MSG_CMSG_CLOEXEC;
+    let message = recvmsg::<()>(stream.as_raw_fd(), &mut parts, Some(&mut space), flags)?;
+    let mut received = None;
+    for control in message.cmsgs()? {
+        if let ControlMessageOwned::ScmRights(fds) = control {
+            for fd in fds {
+                // SAFETY: the kernel has just made this descriptor for us; nobody else owns it.
+                received = Some(unsafe { OwnedFd::from_raw_fd(fd) });
+            }
+        }
+    }
+    let len = message.bytes;
+    Ok((bytes[..len].to_vec(), received))
 }

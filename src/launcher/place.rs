@@ -3,10 +3,12 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+
+use nix::unistd::Uid;
 
 use super::catalog::{self, Catalog};
 use super::command::{PlaceValues, place_words};
@@ -21,6 +23,8 @@ use crate::sys::{self, Pid};
 pub struct Place {
     pub terminal: Terminal,
     env: Vec<(String, OsString)>,
+    /// What runs there runs as this user, who is not us: he called us by sudo, in his terminal.
+    pub foreign: Option<u32>,
     /// Where to go if this one has no room.
     pub otherwise: Option<Box<Place>>,
 }
@@ -34,7 +38,7 @@ impl Place {
         if !interactive {
             return Place::named("background", catalog);
         }
-        if variable("TMUX").is_some_and(|tmux| is_our_tmux(&tmux)) && which::which("tmux").is_ok() {
+        if variable("TMUX").is_some() && which::which("tmux").is_ok() {
             return Place::named("tmux", catalog);
         }
         if File::open("/dev/tty").is_ok() {
@@ -62,8 +66,9 @@ impl Place {
             .hint(format!("install {missing}, or choose another place with --in")));
         }
         let mut env = Vec::new();
+        let mut foreign = None;
         for name in &terminal.env {
-            let Some(value) = variable(name) else {
+            let Some((value, owner)) = variable(name) else {
                 return Err(Trouble::new(format!(
                     "--in {}: ${name} is not set, so this is no such terminal",
                     terminal.name
@@ -71,6 +76,7 @@ impl Place {
                 .hint("start tracexec inside it, or choose another place with --in"));
             };
             env.push((name.clone(), value));
+            foreign = foreign.or(owner.filter(|&uid| uid != Uid::effective().as_raw()));
         }
         if terminal.shares_terminal && File::open("/dev/tty").is_err() {
             return Err(Trouble::new(format!("--in {name}: this process has no terminal"))
@@ -80,7 +86,7 @@ impl Place {
             Some(other) => Some(Box::new(Place::named(other, catalog)?)),
             None => None,
         };
-        Ok(Place { terminal: terminal.clone(), env, otherwise })
+        Ok(Place { terminal: terminal.clone(), env, foreign, otherwise })
     }
 
     /// Starts the shim there, for `hit`.
@@ -100,7 +106,7 @@ impl Place {
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
         if self.terminal.attached {
             command.stdin(Stdio::null()).stdout(io::stderr());
-            sys::own_session(&mut command, false);
+            sys::own_session(&mut command, sys::Controlling::Nothing);
         } else if !self.terminal.shares_terminal {
             command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         }
@@ -108,12 +114,22 @@ impl Place {
     }
 }
 
-/// A variable of our environment or, under sudo, which drops most, of the one who called it.
-fn variable(name: &str) -> Option<OsString> {
-    let ours = std::env::var_os(name).filter(|value| !value.is_empty());
-    if ours.is_some() || std::env::var_os("SUDO_UID").is_none() {
-        return ours;
+/// Runs the shim for `hit` on a terminal that another user has offered.
+pub fn start_on(terminal: OwnedFd, socket: &Path, hit: u64) -> io::Result<Child> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.arg(shim::SUBCOMMAND).arg(socket).arg(hit.to_string());
+    command.stdin(terminal.try_clone()?).stdout(terminal.try_clone()?).stderr(terminal);
+    sys::own_session(&mut command, sys::Controlling::StdinOfAnother);
+    command.spawn()
+}
+
+/// A variable of our environment or, under sudo, which drops most, of the one who called it, and then
+/// his user id.
+fn variable(name: &str) -> Option<(OsString, Option<u32>)> {
+    if let Some(value) = std::env::var_os(name).filter(|value| !value.is_empty()) {
+        return Some((value, None));
     }
+    let caller = std::env::var("SUDO_UID").ok()?.parse().ok()?;
     let mut pid = std::process::id() as Pid;
     // Past sudo, and the process that it may put between to watch over a terminal.
     for _ in 0..8 {
@@ -125,16 +141,8 @@ fn variable(name: &str) -> Option<OsString> {
         if let Some(value) = procfs::variable(&block, name.as_bytes())
             && !value.is_empty()
         {
-            return Some(OsString::from_vec(value.to_vec()));
+            return Some((OsString::from_vec(value.to_vec()), Some(caller)));
         }
     }
     None
-}
-
-/// Whether panes of that server run as the user that we are: $TMUX is "socket,pid,session".
-fn is_our_tmux(tmux: &OsString) -> bool {
-    let socket = tmux.to_string_lossy();
-    let socket = socket.split(',').next().unwrap_or_default();
-    std::fs::metadata(socket)
-        .is_ok_and(|metadata| metadata.uid() == nix::unistd::Uid::effective().as_raw())
 }

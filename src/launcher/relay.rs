@@ -111,7 +111,7 @@ fn start(socket: &Path, hit: u64, slave: &impl AsFd) -> io::Result<Child> {
     command.stdin(slave.try_clone_to_owned()?);
     command.stdout(slave.try_clone_to_owned()?);
     command.stderr(slave.try_clone_to_owned()?);
-    sys::own_session(&mut command, true);
+    sys::own_session(&mut command, sys::Controlling::Stdin);
     command.spawn()
 }
 

@@ -55,9 +55,25 @@ const OF_THE_TERMINAL: [&str; 20] = [
     "WAYLAND_DISPLAY",
 ];
 
-/// Asks the session behind `socket` what to execute for `hit`, and becomes that. Returns only if that
-/// failed.
-pub fn run(socket: &Path, hit: u64) -> Trouble {
+/// Asks the session behind `socket` what to execute for `hit`, and becomes that.
+pub fn run(socket: &Path, hit: u64) -> Result<(), Trouble> {
+    if control::is_foreign(socket) {
+        return offer_terminal(socket, hit);
+    }
+    Err(become_debugger(socket, hit))
+}
+
+/// In a terminal of the user who called sudo, the debugger must be root's all the same: the session
+/// is given the terminal, and runs it there.
+fn offer_terminal(socket: &Path, hit: u64) -> Result<(), Trouble> {
+    match control::offer_terminal(socket, hit) {
+        Ok(Reply::Refused(why)) => Err(Trouble::new(format!("no debugger for hit {hit}: {why}"))),
+        Ok(_) => Ok(()),
+        Err(error) => Err(Trouble::new(format!("the session has ended: {error}"))),
+    }
+}
+
+fn become_debugger(socket: &Path, hit: u64) -> Trouble {
     // As long as it takes: the session may have to wait for the process.
     let reply = control::ask(socket, &Request::Shim(hit), None);
     let order = match reply {

@@ -11,7 +11,7 @@ use crate::fault;
 use crate::guardian::Guardian;
 use crate::hits::{Debugger, Hit, Progress, Stage};
 use crate::launcher::command::{self, Values};
-use crate::launcher::place::Place;
+use crate::launcher::place::{self, Place};
 use crate::launcher::shim::Order;
 use crate::procfs::Status;
 use crate::source::{Admit, ParkError};
@@ -67,7 +67,11 @@ impl Session {
             hit.port = free_port().unwrap_or_default();
         }
         fault::point("guarded");
-        match place.start(self.server.path(), hit.id, hit.pid) {
+        let address = match place.foreign {
+            None => Ok(self.server.path().to_path_buf()),
+            Some(uid) => self.server.open_to(uid),
+        };
+        match address.and_then(|address| place.start(&address, hit.id, hit.pid)) {
             Ok(child) => {
                 hit.launching(place, child);
                 fault::point("launched");
@@ -94,6 +98,25 @@ impl Session {
         fault::point("ordered");
         if let Some(why) = refused {
             self.report.detail(format!("hit {id}: {why}"));
+        }
+    }
+
+    /// A terminal of the user who called sudo: our own shim goes on it.
+    pub(super) fn terminal_came(&mut self, mut client: Client, id: u64) {
+        let waits = |hit: &&mut Hit| hit.id == id && matches!(hit.stage, Stage::Launching(_));
+        let hit = self.hits.iter_mut().find(waits);
+        let (Some(hit), Some(terminal)) = (hit, client.terminal.take()) else {
+            let _ = client.answer(&Reply::Refused("it waits for no debugger any more".into()));
+            return;
+        };
+        match place::start_on(terminal, self.server.path(), id) {
+            Ok(shim) => {
+                hit.shim = Some(shim);
+                hit.lender = Some(client);
+            }
+            Err(error) => {
+                let _ = client.answer(&Reply::Refused(error.to_string()));
+            }
         }
     }
 

@@ -75,7 +75,8 @@ impl World {
 
     /// Compiles `tests/fixtures/NAME.c`; `flags` may make it static, 32-bit and so on.
     pub fn fixture(&self, name: &str, flags: &[&str]) -> PathBuf {
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(format!("{name}.c"));
+        let source =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(format!("{name}.c"));
         let program = self.path(name);
         let output = Command::new("cc")
             .args(["-g", "-O0", "-Wall", "-Werror", "-pthread", "-o"])
