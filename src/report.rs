@@ -122,8 +122,8 @@ impl Display for Trouble {
 
 impl std::error::Error for Trouble {}
 
-/// How many columns a line on standard error may take.
+/// How many columns a line on standard error may take; a log has room.
 pub fn width() -> usize {
     let size = crate::sys::window_size(std::os::fd::AsFd::as_fd(&io::stderr()));
-    size.map_or(0, |size| usize::from(size.ws_col)).clamp(80, 200)
+    size.map_or(160, |size| usize::from(size.ws_col)).clamp(80, 200)
 }
