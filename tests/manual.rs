@@ -1,0 +1,197 @@
+//! The man pages and the command line say the same.
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+
+use clap::CommandFactory;
+use tracexec::cli::Cli;
+use tracexec::filter::{Filter, SystemNames};
+use tracexec::launcher::template::{Debugger, Terminal};
+
+/// A page's source.
+fn page(name: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("man").join(name)).unwrap()
+}
+
+/// Without the escapes that man pages need.
+fn plain(text: &str) -> String {
+    let text = text.replace("\\-", "-").replace("\\e", "\\").replace("\\ ", " ");
+    ["\\fI", "\\fB", "\\fR"].iter().fold(text, |text, font| text.replace(font, ""))
+}
+
+/// The options whose paragraphs a page has, `-x` and `--long`.
+fn documented(page: &str) -> BTreeSet<String> {
+    let page = plain(page);
+    let mut after_tag = false;
+    let mut found = BTreeSet::new();
+    for line in page.lines() {
+        if after_tag {
+            let words = line.split(|c: char| c.is_whitespace() || c == '"');
+            let options = words.skip(1).map(|word| word.trim_matches(['"', ',', '\\']));
+            found.extend(options.filter(|word| word.starts_with('-')).map(String::from));
+        }
+        after_tag = line == ".TP";
+    }
+    found
+}
+
+/// The options of a subcommand, hidden ones left out.
+fn accepted(command: &clap::Command, global: bool) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for arg in command.get_arguments() {
+        if arg.is_hide_set() || arg.is_positional() || arg.is_global_set() != global {
+            continue;
+        }
+        found.extend(arg.get_short().map(|short| format!("-{short}")));
+        found.extend(arg.get_long().map(|long| format!("--{long}")));
+    }
+    found
+}
+
+#[test]
+fn the_pages_have_the_options_of_the_command_line_and_no_others() {
+    let cli = Cli::command();
+    let debug = cli.find_subcommand("debug").unwrap();
+    assert_eq!(documented(&page("tracexec-debug.1")), accepted(debug, false));
+    let mut global = accepted(&cli, true);
+    global.extend(["-h", "--help", "-V", "--version"].map(String::from));
+    // The subcommands' paragraphs begin with their names.
+    let mut of_page = documented(&page("tracexec.1"));
+    let release = accepted(cli.find_subcommand("release").unwrap(), false);
+    of_page.retain(|option| !release.contains(option));
+    assert_eq!(of_page, global);
+}
+
+#[test]
+fn every_subcommand_and_shell_is_described() {
+    let text = plain(&page("tracexec.1"));
+    for command in Cli::command().get_subcommands().filter(|command| !command.is_hide_set()) {
+        assert!(text.contains(command.get_name()), "{}", command.get_name());
+    }
+    let cli = Cli::command();
+    let completions = cli.find_subcommand("generate-completions").unwrap();
+    for shell in completions.get_positionals().next().unwrap().get_possible_values() {
+        assert!(text.contains(shell.get_name()), "{}", shell.get_name());
+    }
+}
+
+#[test]
+fn the_values_that_an_option_takes_are_described() {
+    let text = plain(&page("tracexec-debug.1"));
+    let cli = Cli::command();
+    let takes_value = |arg: &&clap::Arg| arg.get_action().takes_values();
+    for arg in cli.find_subcommand("debug").unwrap().get_arguments().filter(takes_value) {
+        for value in arg.get_possible_values() {
+            assert!(text.contains(value.get_name()), "{}", value.get_name());
+        }
+    }
+}
+
+#[test]
+fn every_built_in_template_is_described() {
+    let text = plain(&page("tracexec-debug.1"));
+    for kind in ["debuggers", "terminals"] {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("launch-templates").join(kind);
+        for file in fs::read_dir(folder).unwrap() {
+            let name = file.unwrap().path().file_stem().unwrap().to_str().unwrap().to_string();
+            assert!(text.contains(&name), "{name}");
+        }
+    }
+}
+
+/// The examples of a page: what stands between .nf and .fi.
+fn examples(page: &str) -> Vec<String> {
+    let page = plain(page);
+    let blocks = page.split("\n.nf\n").skip(1);
+    blocks.map(|block| block.split("\n.fi").next().unwrap().to_string()).collect()
+}
+
+#[test]
+fn the_filters_of_the_pages_are_right() {
+    let mut filters: Vec<String> = Vec::new();
+    for block in examples(&page("tracexec-filter.7")) {
+        filters.extend(block.lines().map(|line| line.trim().to_string()));
+    }
+    for name in ["tracexec-debug.1", "tracexec.1"] {
+        let text = plain(&page(name));
+        let quoted = text.split("-m '").skip(1).filter_map(|rest| rest.split('\'').next());
+        filters.extend(quoted.map(String::from));
+    }
+    assert!(filters.len() > 10, "{filters:?}");
+    for filter in filters {
+        if let Err(error) = Filter::new(&[filter.as_bytes()], Arc::new(SystemNames)) {
+            panic!("{filter}: {error}");
+        }
+    }
+}
+
+#[test]
+fn every_field_is_described() {
+    let text = plain(&page("tracexec-filter.7"));
+    for test in [
+        "argv=x",
+        "argv[N]",
+        "argc=1",
+        "filename=x",
+        "basename=x",
+        "exe=/x",
+        "interpreter=/x",
+        "comm=x",
+        "prev.comm=x",
+        "cwd=/x",
+        "fd[N]",
+        "fd[N].type",
+        "env[NAME]",
+        "uid=0",
+        "gid=0",
+        "user=root",
+        "group=root",
+        "pid=1",
+        "ppid=1",
+        "depth=0",
+        "parent",
+        "ancestor.comm=x",
+    ] {
+        let name = test.split('=').next().unwrap().replace("ancestor.comm", "ancestor.");
+        assert!(text.contains(&name), "{name}");
+        let filter = test.replace("[N]", "[0]");
+        assert!(Filter::new(&[filter.as_bytes()], Arc::new(SystemNames)).is_ok(), "{filter}");
+    }
+    for kind in ["file", "dir", "pipe", "socket", "tty", "char", "block", "anon"] {
+        let filter = format!("fd[0].type={kind}");
+        assert!(text.contains(kind), "{kind}");
+        assert!(Filter::new(&[filter.as_bytes()], Arc::new(SystemNames)).is_ok(), "{kind}");
+    }
+}
+
+#[test]
+fn the_templates_of_the_page_are_right() {
+    let blocks = examples(&page("tracexec-templates.5"));
+    let templates: Vec<&String> =
+        blocks.iter().filter(|block| block.trim_start().starts_with("name =")).collect();
+    assert_eq!(templates.len(), 2);
+    for text in templates {
+        if text.contains("{{shim}}") {
+            Terminal::parse(text, "the page").unwrap();
+        } else {
+            Debugger::parse(text, "the page").unwrap();
+        }
+    }
+}
+
+#[test]
+fn the_pages_are_set_without_a_warning() {
+    for name in ["tracexec.1", "tracexec-debug.1", "tracexec-filter.7", "tracexec-templates.5"] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("man").join(name);
+        let output =
+            Command::new("groff").args(["-man", "-ww", "-z", "-Tutf8"]).arg(&path).output();
+        let output = output.expect("groff is needed: apt install groff");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && said.is_empty(), "{name}: {said}");
+    }
+}
