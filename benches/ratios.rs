@@ -65,6 +65,7 @@ struct Programs {
     tiny: PathBuf,
     dynamic: PathBuf,
     storm: PathBuf,
+    follower: PathBuf,
     stamp: PathBuf,
     stamped_exec: PathBuf,
 }
@@ -86,6 +87,7 @@ impl Programs {
             tiny: compile("tiny", &["-nostdlib", "-static", "-fno-stack-protector"])?,
             dynamic: compile("dynamic", &[])?,
             storm: compile("storm", &[])?,
+            follower: compile("follower", &[])?,
             stamp: compile("stamp", &[])?,
             stamped_exec: compile("stamped_exec", &[])?,
         })

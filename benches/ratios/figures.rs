@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::time::Duration;
 
-use crate::measure::{Job, NEVER, median, peak_memory, time, watch, words};
+use crate::measure::{Job, median, peak_memory, time, watch, words};
 use crate::{Plan, Programs, Result};
 
 pub fn print(plan: &Plan, programs: &Programs) -> Result<()> {
@@ -32,7 +32,7 @@ pub fn print(plan: &Plan, programs: &Programs) -> Result<()> {
 /// two milliseconds go unseen.
 fn memory(programs: &Programs, execs: u32) -> Result<f64> {
     eprintln!("memory over {execs} execs");
-    let job = programs.storm("spawn", execs, &programs.tiny).under_tracexec(NEVER, Vec::new());
+    let job = programs.storm("spawn", execs, &programs.tiny).watched();
     let mut peak = None;
     watch(&job, Duration::from_secs(600), |pid| {
         // A zombie has none left; the last one read stands.
@@ -46,7 +46,7 @@ fn memory(programs: &Programs, execs: u32) -> Result<f64> {
 fn start_up(programs: &Programs, runs: usize) -> Result<f64> {
     eprintln!("start-up");
     let bare = Job::new(&programs.dir, vec![programs.tiny.clone().into()]);
-    let with = bare.under_tracexec(NEVER, Vec::new());
+    let with = bare.watched();
     let mut differences = Vec::new();
     for _ in 0..runs {
         let bare = time(&bare)?.as_secs_f64();

@@ -30,6 +30,12 @@ impl Job {
         Self::new(&self.dir, words)
     }
 
+    /// Under tracexec with a filter that nothing passes.
+    pub fn watched(&self) -> Self {
+        // There is no terminal here, and a place must be named.
+        self.under_tracexec(NEVER, words(&["--in", "background"]))
+    }
+
     pub fn under_tracexec(&self, filter: &str, options: Vec<OsString>) -> Self {
         let mut wrapper = words(&[env!("CARGO_BIN_EXE_tracexec"), "debug", "-m", filter]);
         wrapper.extend(options);

@@ -36,6 +36,8 @@ impl Strace {
 struct Row {
     label: String,
     job: Job,
+    /// The same under the least that a follower can be.
+    followed: Job,
     /// A smaller one for strace, and what to call it.
     smaller: Option<(Job, String)>,
     before: Option<Job>,
@@ -47,6 +49,7 @@ struct Row {
 struct Times {
     bare: Vec<f64>,
     tracexec: Vec<f64>,
+    follower: Vec<f64>,
     /// What strace is compared with: `bare`, or the smaller one.
     bare_for_strace: Vec<f64>,
     straces: [Vec<f64>; 2],
@@ -62,7 +65,8 @@ impl Row {
         };
         let bare = seconds(&self.job)?;
         times.bare.push(bare);
-        times.tracexec.push(seconds(&self.job.under_tracexec(NEVER, Vec::new()))?);
+        times.tracexec.push(seconds(&self.job.watched())?);
+        times.follower.push(seconds(&self.followed)?);
 
         if straces.iter().all(|strace| strace.trouble.is_some()) {
             return Ok(());
@@ -87,6 +91,7 @@ impl Row {
             self.label.clone(),
             format!("{:.3} s", median(times.bare.clone())),
             ratio(&times.tracexec, &times.bare),
+            ratio(&times.follower, &times.bare),
         ];
         for (strace, with) in straces.iter().zip(&times.straces) {
             cells.push(match (&strace.trouble, &self.smaller) {
@@ -118,23 +123,29 @@ fn ratio(with: &[f64], bare: &[f64]) -> String {
 
 fn rows(plan: &Plan, programs: &Programs, build: &Build) -> Vec<Row> {
     let few = plan.execs_for_strace;
+    let spawns = programs.storm("spawn", plan.execs, &programs.tiny);
+    let forks = programs.storm("fork", plan.execs, &programs.dynamic);
+    let followed = |job: &Job| job.under(vec![programs.follower.clone().into()]);
     vec![
         Row {
             label: format!("(a) {} posix_spawns of a static program", plan.execs),
-            job: programs.storm("spawn", plan.execs, &programs.tiny),
+            followed: followed(&spawns),
+            job: spawns,
             smaller: Some((programs.storm("spawn", few, &programs.tiny), format!("of {few}"))),
             before: None,
             target: "1.35x",
         },
         Row {
             label: format!("(b) {} forks and execs of a dynamic program", plan.execs),
-            job: programs.storm("fork", plan.execs, &programs.dynamic),
+            followed: followed(&forks),
+            job: forks,
             smaller: None,
             before: None,
             target: "",
         },
         Row {
             label: build.label.clone(),
+            followed: followed(&build.make),
             job: build.make.clone(),
             smaller: None,
             before: Some(build.clean.clone()),
@@ -163,10 +174,10 @@ pub fn print(plan: &Plan, programs: &Programs, build: &Build) -> Result<()> {
 
     let [first, second] = &straces;
     println!(
-        "| workload | bare | tracexec debug -m '{NEVER}' | {} | {} | target of tracexec |",
+        "| workload | bare | tracexec debug -m '{NEVER}' | bare follower | {} | {} | target of tracexec |",
         first.name, second.name
     );
-    println!("|---|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|---|");
     for (row, times) in rows.iter().zip(&times) {
         row.print(&straces, times);
     }
@@ -175,6 +186,9 @@ pub fn print(plan: &Plan, programs: &Programs, build: &Build) -> Result<()> {
         "Medians of {} interleaved rounds: seconds, and ratios to the bare command of the same \
          round (lowest to highest). A range that reaches below 1 means a machine too busy to tell.",
         plan.rounds
+    );
+    println!(
+        "Bare follower: the least that ptrace can do (benches/programs/follower.c), no filter."
     );
     println!(
         "Both straces: strace -f -qq -o /dev/null -e trace=execve. Row (a), strace: {} spawns, \
