@@ -2,9 +2,13 @@
 //!
 //! A parked process is in state T and traced by nobody, so that a debugger can attach. Were we killed
 //! in that moment, nobody would ever send it SIGCONT. So before each hand-over a small process of
-//! our own, in a session of its own, is told of it; when its socket closes, it sends SIGCONT to all
-//! that it has been told of and not been told to forget. It holds a pidfd of each, so that it can
-//! never reach another process that has got the same pid.
+//! our own, in a process group of its own, is told of it; when its socket closes, it sends SIGCONT to
+//! all that it has been told of and not been told to forget. It holds a pidfd of each, so that it
+//! can never reach another process that has got the same pid.
+//!
+//! Under a shell with job control, our death would orphan COMMAND's process group, and the kernel
+//! sends SIGHUP to such a group at once if one of it is stopped. A group is not orphaned while one of
+//! it has a parent in another group of the session: so the guardian has a child in COMMAND's group.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -13,6 +17,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
+
+use nix::unistd::{Pid as NixPid, setpgid};
 
 use crate::sys::{self, Pid};
 
@@ -34,7 +40,6 @@ impl Guardian {
         command.arg(SUBCOMMAND).stdin(OwnedFd::from(theirs));
         // It must keep nobody's pipe open.
         command.stdout(Stdio::null()).stderr(Stdio::null());
-        sys::own_session(&mut command, sys::Controlling::Nothing);
         Ok(Guardian { child: command.spawn()?, socket: Some(ours) })
     }
 
@@ -66,6 +71,8 @@ pub fn run() -> io::Result<()> {
     let socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     // A copy of our working directory would keep a file system busy.
     let _ = std::env::set_current_dir("/");
+    let member = sys::stand_in()?;
+    setpgid(NixPid::from_raw(0), NixPid::from_raw(0))?;
     let mut answers = File::from(OwnedFd::from(socket.try_clone()?));
     let mut watched: HashMap<Pid, OwnedFd> = HashMap::new();
     for line in BufReader::new(socket).lines().map_while(Result::ok) {
@@ -82,5 +89,7 @@ pub fn run() -> io::Result<()> {
     for pidfd in watched.values() {
         let _ = sys::pidfd_send_signal(pidfd.as_fd(), libc::SIGCONT);
     }
+    sys::kill(member, libc::SIGKILL)?;
+    sys::reap(member)?;
     Ok(())
 }

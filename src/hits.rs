@@ -239,8 +239,9 @@ impl Hit {
             fault::point("continued");
             return Some(Progress::Attached);
         }
-        let stopped = matches!(status.state, b'T' | b't');
-        if !stopped && (debugger_ended || parked.since.elapsed() > Duration::from_secs(1)) {
+        let settled = debugger_ended || parked.since.elapsed() > Duration::from_secs(1);
+        // Looked at twice: the stop may come into force while the status is read.
+        if settled && !status.stops() && !Status::read(self.pid).ok()?.stops() {
             // Somebody has set it going: perhaps a debugger that has come and gone between two looks.
             self.stage = Stage::Over;
             return Some(Progress::DebuggerGone);
@@ -261,7 +262,7 @@ impl Hit {
             return None;
         }
         // Its SIGCONT may have been undone by a stop of the debugger's own making.
-        if status.state == b'T' {
+        if status.stops() {
             self.send_continue();
         }
         self.stage = Stage::Over;

@@ -93,6 +93,12 @@ impl Status {
         (1..=64).find(|&signal| deadly & bit(signal) != 0 && ends_by_default(signal))
     }
 
+    /// Whether it is stopped, or will be as soon as it gets a processor: a SIGSTOP is pending until
+    /// then, which on a busy machine can be long.
+    pub fn stops(&self) -> bool {
+        matches!(self.state, b'T' | b't') || self.pending & bit(libc::SIGSTOP) != 0
+    }
+
     pub fn may_trace_anything(&self) -> bool {
         self.effective_capabilities & CAP_SYS_PTRACE != 0
     }
@@ -231,6 +237,14 @@ mod tests {
         assert_eq!(blocked.fatal_pending(), None);
         let open = Status { pending, ..Status::default() };
         assert_eq!(open.fatal_pending(), Some(libc::SIGTERM));
+    }
+
+    #[test]
+    fn a_stop_that_is_yet_to_come_counts_as_one() {
+        let running = parse_status(b"State:\tR (running)\nShdPnd:\t0000000000000000\n");
+        let stopping = parse_status(b"State:\tR (running)\nShdPnd:\t0000000000040000\n");
+        let stopped = parse_status(b"State:\tT (stopped)\nShdPnd:\t0000000000000000\n");
+        assert_eq!([running, stopping, stopped].map(|status| status.stops()), [false, true, true]);
     }
 
     #[test]

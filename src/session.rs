@@ -120,9 +120,9 @@ impl Session {
             self.progress();
             self.start_waiting();
             self.maybe_let_go();
-            self.maybe_reap();
+            self.maybe_reap()?;
             if let Some(status) = self.status
-                && (self.ending || self.hits.is_empty())
+                && (self.ending || self.hits.iter().all(Hit::is_over))
             {
                 self.finish();
                 return Ok(status);
@@ -292,21 +292,21 @@ impl Session {
     }
 
     /// COMMAND is our child; without a tracer its end is ours to collect.
-    fn maybe_reap(&mut self) {
+    fn maybe_reap(&mut self) -> Result<(), Trouble> {
         if self.status.is_some() || !self.source.ended() {
-            return;
+            return Ok(());
         }
-        if let Some((pid, pidfd)) = &self.command
-            && hits::is_readable(pidfd)
-        {
-            // The tracer may have collected it as the last thing it did.
-            let collected = self.notices.drain().into_iter().find_map(|notice| match notice {
-                Notice::Source(SourceEvent::CommandEnded(status)) => Some(status),
-                _ => None,
-            });
-            let status = collected.or_else(|| sys::reap(*pid).ok().map(ExitStatus));
-            self.status = Some(status.map_or(125, ExitStatus::shell_code));
+        let ended = self.command.as_ref().filter(|(_, pidfd)| hits::is_readable(pidfd));
+        let Some(pid) = ended.map(|(pid, _)| *pid) else { return Ok(()) };
+        // The tracer may have collected it as the last thing it did.
+        for notice in self.notices.drain() {
+            self.notice(notice)?;
         }
+        if self.status.is_none() {
+            self.status =
+                Some(sys::reap(pid).map_or(125, |status| ExitStatus(status).shell_code()));
+        }
+        Ok(())
     }
 
     fn signals(&mut self) {

@@ -302,6 +302,27 @@ pub fn own_session(command: &mut Command, terminal: Controlling) {
     }
 }
 
+/// Forks a child that does nothing but be there, in our process group, until we end. For a process
+/// of one thread.
+pub fn stand_in() -> io::Result<Pid> {
+    let parent = std::process::id();
+    // SAFETY: the child makes system calls on values of its own, and never returns.
+    unsafe {
+        let pid = check(libc::fork().into())? as Pid;
+        if pid == 0 {
+            let mut all = MaybeUninit::<libc::sigset_t>::zeroed();
+            libc::sigfillset(all.as_mut_ptr());
+            libc::sigprocmask(libc::SIG_SETMASK, all.as_ptr(), std::ptr::null_mut());
+            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+            if libc::getppid() as u32 == parent {
+                libc::pause();
+            }
+            libc::_exit(0);
+        }
+        Ok(pid)
+    }
+}
+
 /// Reads the size of terminal `fd` in rows and columns.
 pub fn window_size(fd: BorrowedFd<'_>) -> io::Result<libc::winsize> {
     let mut size = MaybeUninit::<libc::winsize>::zeroed();

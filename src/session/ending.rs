@@ -52,14 +52,16 @@ impl Session {
             end_shim(hit);
         }
         self.source.let_go();
-        if self.command.is_some() {
-            self.say_what_was_missed();
-        }
+        self.say_what_was_missed();
     }
 
     fn say_what_was_missed(&self) {
         let report = self.report;
         let tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
+        if tally.execs == 0 {
+            // COMMAND itself was not executed, which has been said.
+            return;
+        }
         if tally.undecided > 0 {
             report.warn(format!(
                 "{} of {} execs could not be judged: they may not be read by us (programs without read \
@@ -81,9 +83,10 @@ impl Session {
             for near in &tally.nearest {
                 report.say(format!("  near: {}  (not {})", near.line, near.failed));
             }
-        } else if self.counts.taken == 0 {
+        } else if self.counts.matches <= self.config.skip {
             let matches = self.counts.matches;
-            report.say(format!("{matches} execs matched, and all were skipped (--skip)"));
+            let plural = if matches == 1 { "" } else { "s" };
+            report.say(format!("{matches} exec{plural} matched, and all were skipped (--skip)"));
         }
     }
 }
