@@ -261,10 +261,9 @@ impl Hit {
         if status.tracer != 0 {
             return None;
         }
-        // Its SIGCONT may have been undone by a stop of the debugger's own making.
-        if status.stops() {
-            self.send_continue();
-        }
+        // Its SIGCONT may have been undone by a stop of the debugger's own making, which may still be
+        // on its way.
+        self.send_continue();
         self.stage = Stage::Over;
         Some(Progress::DebuggerGone)
     }

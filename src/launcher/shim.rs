@@ -11,6 +11,7 @@ use std::path::Path;
 use std::process::Command;
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::signal::SigSet;
 use serde::{Deserialize, Serialize};
 
 use super::command::ReadyWord;
@@ -57,6 +58,8 @@ const OF_THE_TERMINAL: [&str; 20] = [
 
 /// Asks the session behind `socket` what to execute for `hit`, and becomes that.
 pub fn run(socket: &Path, hit: u64) -> Result<(), Trouble> {
+    // The session and the relay block signals for their own sake; the debugger lives by them.
+    let _ = SigSet::empty().thread_set_mask();
     if control::is_foreign(socket) {
         return offer_terminal(socket, hit);
     }

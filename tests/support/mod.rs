@@ -4,6 +4,8 @@
 
 #![allow(dead_code, reason = "each test file uses its own part")]
 
+pub mod typed;
+
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{Read, Write};
