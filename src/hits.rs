@@ -162,8 +162,9 @@ impl Hit {
         match std::mem::replace(&mut self.stage, Stage::Over) {
             Stage::Waiting(held) => Some(held),
             Stage::Launching(launching) => {
-                if let Some(mut opener) = launching.opener {
-                    let _ = opener.wait();
+                if let Some(opener) = launching.opener {
+                    // Some terminals' commands run as long as what is in them, and speak meanwhile.
+                    let _ = std::thread::Builder::new().spawn(|| opener.wait_with_output());
                 }
                 Some(launching.held)
             }

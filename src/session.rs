@@ -173,6 +173,8 @@ impl Session {
     }
 
     fn command_ended(&mut self, status: ExitStatus) {
+        // A Ctrl-C that COMMAND got too came before its end, and is not meant for us.
+        self.signals();
         // An end that was asked for has its own status.
         self.status.get_or_insert(status.shell_code());
     }
@@ -303,8 +305,7 @@ impl Session {
             self.notice(notice)?;
         }
         if self.status.is_none() {
-            self.status =
-                Some(sys::reap(pid).map_or(125, |status| ExitStatus(status).shell_code()));
+            self.command_ended(ExitStatus(sys::reap(pid).unwrap_or(125 << 8)));
         }
         Ok(())
     }

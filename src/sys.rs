@@ -285,6 +285,19 @@ pub enum Controlling {
     StdinOfAnother,
 }
 
+/// Makes `command` start with no signal blocked: what we block for ourselves is not for others.
+pub fn unblocked(command: &mut Command) {
+    // SAFETY: the closure makes one system call on memory of its own, which is async-signal-safe.
+    unsafe {
+        command.pre_exec(|| {
+            let mut none = MaybeUninit::<libc::sigset_t>::zeroed();
+            libc::sigemptyset(none.as_mut_ptr());
+            libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), std::ptr::null_mut());
+            Ok(())
+        });
+    }
+}
+
 /// Makes `command` start in a session of its own.
 pub fn own_session(command: &mut Command, terminal: Controlling) {
     let steal = c_int::from(terminal == Controlling::StdinOfAnother);

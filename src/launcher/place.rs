@@ -109,6 +109,7 @@ impl Place {
             sys::own_session(&mut command, sys::Controlling::Nothing);
         } else if !self.terminal.shares_terminal {
             command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+            sys::unblocked(&mut command);
         }
         command.spawn()
     }

@@ -15,6 +15,7 @@ use std::process::{Child, Command};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::pty::{OpenptyResult, openpty};
+use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::termios::{
@@ -25,6 +26,9 @@ use nix::unistd::{Pid as NixPid, getpgrp, tcgetpgrp, tcsetpgrp};
 use super::shim;
 use crate::report::Trouble;
 use crate::sys;
+
+/// In milliseconds: nothing tells that the foreground group has changed.
+const LOOK_AGAIN: u16 = 500;
 
 /// The real terminal, as it was; put back on every way out.
 struct Terminal {
@@ -67,9 +71,18 @@ impl Terminal {
 
 impl Drop for Terminal {
     fn drop(&mut self) {
+        // A shell that has taken it back meanwhile has put its modes right, too.
+        if !is_foreground(&self.tty) {
+            return;
+        }
         let _ = tcsetattr(&self.tty, SetArg::TCSADRAIN, &self.modes);
         let _ = tcsetpgrp(&self.tty, self.foreground);
     }
+}
+
+/// Whether the terminal is ours to read from, and to set.
+fn is_foreground(tty: &File) -> bool {
+    tcgetpgrp(tty) == Ok(getpgrp())
 }
 
 /// Runs the shim for `hit` on a terminal of its own, until it has ended.
@@ -79,11 +92,15 @@ pub fn run(socket: &Path, hit: u64) -> Result<(), Trouble> {
             .hint("choose another place with --in, for instance tmux")
     };
     let mut signals = SigSet::empty();
-    for signal in [Signal::SIGWINCH, Signal::SIGHUP, Signal::SIGTERM, Signal::SIGTTOU] {
+    for signal in [Signal::SIGWINCH, Signal::SIGHUP, Signal::SIGTERM] {
         signals.add(signal);
     }
-    signals.thread_block().map_err(|errno| trouble(errno.into()))?;
-    signals.remove(Signal::SIGTTOU);
+    let mut blocked = signals;
+    blocked.add(Signal::SIGTTOU);
+    blocked.add(Signal::SIGTTIN);
+    blocked.thread_block().map_err(|errno| trouble(errno.into()))?;
+    // When tracexec is killed, whoever started it takes the terminal back.
+    set_pdeathsig(Signal::SIGTERM).map_err(|errno| trouble(errno.into()))?;
     let signals = SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
         .map_err(|errno| trouble(errno.into()))?;
     relay(socket, hit, &signals).map_err(trouble)
@@ -131,7 +148,7 @@ fn shuffle(
             PollFd::new(signals.as_fd(), read),
             PollFd::new(ended, read),
         ];
-        match poll(&mut fds, PollTimeout::NONE) {
+        match poll(&mut fds, PollTimeout::from(LOOK_AGAIN)) {
             Err(nix::errno::Errno::EINTR) => continue,
             other => other?,
         };
@@ -143,12 +160,6 @@ fn shuffle(
                 Ok(len) => tty.write_all(&buffer[..len])?,
             }
         }
-        if ready[1] {
-            match tty.read(&mut buffer)? {
-                0 => return Ok(()),
-                len => master.write_all(&buffer[..len])?,
-            }
-        }
         if ready[2] {
             while let Ok(Some(signal)) = signals.read_signal() {
                 if signal.ssi_signo as i32 != libc::SIGWINCH {
@@ -156,6 +167,16 @@ fn shuffle(
                 }
                 let size = sys::window_size(tty.as_fd())?;
                 sys::set_window_size(master.as_fd(), &size)?;
+            }
+        }
+        if !is_foreground(tty) {
+            return Err(io::Error::other("another program has taken it back"));
+        }
+        if ready[1] {
+            // EIO: it has hung up, or was taken back just now.
+            match tty.read(&mut buffer) {
+                Ok(0) | Err(_) => return Ok(()),
+                Ok(len) => master.write_all(&buffer[..len])?,
             }
         }
         // Children that the debugger has left behind may still hold its terminal; its own last words

@@ -254,8 +254,21 @@ impl Session {
                     }
                     _ => "a debugger".into(),
                 };
+                self.end_unseen(index);
                 self.failed(index, &format!("{name}: {why}"));
             }
+        }
+    }
+
+    /// Ends a debugger that has had its time. Where somebody sees it he can do that himself; in the
+    /// background we would wait for it for ever.
+    fn end_unseen(&self, index: usize) {
+        if let Action::Debugger(_, place) = &self.config.action
+            && place.terminal.attached
+            && let Some(shim) = &self.hits[index].shim
+        {
+            // It leads a session of its own; until it is waited for, the number is its.
+            let _ = crate::sys::kill(-(shim.id() as Pid), libc::SIGKILL);
         }
     }
 

@@ -4,16 +4,20 @@
 
 #![allow(dead_code, reason = "each test file uses its own part")]
 
+pub mod tmux;
 pub mod typed;
+pub mod user;
 
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{Read, Write};
+use std::os::fd::AsFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tempfile::TempDir;
 
 /// How long anything may take before a test fails.
@@ -160,7 +164,15 @@ impl Running {
         let mut line = Vec::new();
         let mut seen = String::new();
         let mut byte = [0];
-        while stderr.read(&mut byte).unwrap() == 1 {
+        let deadline = Instant::now() + LIMIT;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now()).as_millis() as u16;
+            let mut fds = [PollFd::new(stderr.as_fd(), PollFlags::POLLIN)];
+            let ready = poll(&mut fds, PollTimeout::from(left)).unwrap();
+            assert!(ready > 0, "in vain: a line with {text:?} after:\n{seen}");
+            if stderr.read(&mut byte).unwrap() == 0 {
+                break;
+            }
             if byte[0] != b'\n' {
                 line.push(byte[0]);
                 continue;

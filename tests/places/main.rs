@@ -1,0 +1,10 @@
+//! The places in which a debugger is shown, each with a real terminal: panes of a tmux server.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod failures;
+mod here;
+mod hostile;
+mod panes;
+mod users;
