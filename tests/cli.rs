@@ -271,7 +271,7 @@ fn held_processes_are_listed_and_let_go_from_elsewhere() {
     assert!(line.contains("/bin/sleep 0 (basename=sleep)"), "{line}");
     assert!(session.stderr_line("attach with").contains(&format!("-p {pid}")));
     assert!(session.stderr_line("release").contains(&pid.to_string()));
-    assert_eq!(state(pid), Some('T'));
+    eventually("the stop", || (state(pid)? == 'T').then_some(()));
     // The socket is the user's alone.
     let folder = world.path("run").join("tracexec");
     let mode = |path: &std::path::Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
