@@ -257,7 +257,9 @@ pub fn is_gone(pid: i32) -> bool {
 /// The pid at the beginning of a hit line, `tracexec: PID ...`.
 #[track_caller]
 pub fn pid_in(line: &str) -> i32 {
-    let word = line.split_whitespace().nth(1).unwrap_or_default();
+    // A prompt may stand before it.
+    let text = line.split("tracexec: ").nth(1).unwrap_or_default();
+    let word = text.split_whitespace().next().unwrap_or_default();
     word.parse().unwrap_or_else(|_| panic!("no pid in {line:?}"))
 }
 
