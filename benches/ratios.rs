@@ -106,9 +106,12 @@ fn run(quick: bool) -> Result<()> {
     let plan = Plan::new(quick)?;
     let temp = tempfile::Builder::new().prefix("tracexec-bench-").tempdir()?;
     let programs = Programs::compile(temp.path())?;
-    let build = project::generate(&temp.path().join("project"))?;
+    let mut builds = vec![project::generate(&temp.path().join("project"), 80, "(c)")?];
+    if !quick {
+        builds.push(project::generate(&temp.path().join("large"), 280, "(d)")?);
+    }
 
-    table::print(&plan, &programs, &build)?;
+    table::print(&plan, &programs, &builds)?;
     println!();
     figures::print(&plan, &programs)?;
     println!();

@@ -9,9 +9,16 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use crate::report::Color;
 use crate::sys::Pid;
 
+/// The version, and which sources of exec events this build has.
+const VERSION: &str = if cfg!(feature = "ebpf") {
+    concat!(env!("CARGO_PKG_VERSION"), " (ptrace, eBPF)")
+} else {
+    concat!(env!("CARGO_PKG_VERSION"), " (without eBPF)")
+};
+
 /// Stops the exec you are looking for, deep in a process tree, and hands it to your debugger.
 #[derive(Debug, Parser)]
-#[command(name = "tracexec", version, max_term_width = 100, args_override_self = true)]
+#[command(name = "tracexec", version = VERSION, max_term_width = 100, args_override_self = true)]
 pub struct Cli {
     #[command(flatten)]
     pub global: Global,
@@ -28,7 +35,7 @@ pub struct Global {
     /// As root: run COMMAND, and its debuggers where they may attach, as this user
     #[arg(short, long, value_name = "USER", global = true)]
     pub user: Option<String>,
-    /// When to use colours on standard error
+    /// When to use colours
     #[arg(long, value_name = "WHEN", default_value = "auto", global = true)]
     pub color: Color,
     /// Say more about what is done
@@ -46,6 +53,8 @@ pub enum Command {
     Release(Release),
     /// List the debuggers and places that there are, or show one
     Templates(Templates),
+    /// Show what works on this machine, why the rest does not, and what to do about it
+    Doctor,
     /// Print a completion script for a shell
     GenerateCompletions {
         /// The shell
@@ -59,7 +68,7 @@ pub enum Command {
     ShimHere { socket: PathBuf, hit: u64 },
     /// Sets parked processes running if tracexec dies
     #[command(hide = true)]
-    Guardian,
+    Guardian { stopped: Option<i32>, switch: Option<i32> },
 }
 
 #[derive(Debug, Args)]
@@ -67,6 +76,13 @@ pub struct Debug {
     /// Match execs for which this filter holds, see tracexec-filter(7); any of several will do
     #[arg(short, long = "match", value_name = "EXPR")]
     pub matches: Vec<OsString>,
+
+    /// Where exec events come from: eBPF as root where the kernel has it, else ptrace
+    #[arg(long, value_name = "SOURCE", default_value = "auto", help_heading = "What is watched")]
+    pub backend: Backend,
+    /// Watch every exec of the machine, and not only COMMAND's tree (needs eBPF)
+    #[arg(long, help_heading = "What is watched")]
+    pub system: bool,
 
     /// The debugger: a template's name, or a command of your own with {{pid}}
     #[arg(
@@ -111,15 +127,18 @@ pub struct Debug {
     /// Take this many matches, then let go of the whole tree
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), help_heading = "How many")]
     pub max_hits: Option<u64>,
+    /// With --system: take every match, as long as it runs
+    #[arg(long, requires = "system", conflicts_with_all = ["once", "max_hits"], help_heading = "How many")]
+    pub all: bool,
     /// Let the first N matches run on
     #[arg(long, value_name = "N", default_value_t = 0, help_heading = "How many")]
     pub skip: u64,
     /// How many debuggers may run at a time [default: 1; with --hold: any number]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), help_heading = "How many")]
     pub sessions: Option<u64>,
-    /// What a further match does meanwhile
-    #[arg(long, value_name = "WHAT", default_value = "wait", help_heading = "How many")]
-    pub when_busy: WhenBusy,
+    /// What a further match does meanwhile [default: wait; with --system: skip]
+    #[arg(long, value_name = "WHAT", help_heading = "How many")]
+    pub when_busy: Option<WhenBusy>,
 
     /// What becomes of a match whose debugger could not be started or did not attach
     #[arg(
@@ -133,9 +152,19 @@ pub struct Debug {
     #[arg(long, value_name = "TIME", value_parser = parse_time, help_heading = "When something goes wrong")]
     pub attach_timeout: Option<Duration>,
 
-    /// The command to run, with its arguments
-    #[arg(last = true, required = true, value_name = "COMMAND", value_hint = clap::ValueHint::CommandWithArguments)]
+    /// The command to run, with its arguments; --system can do without
+    #[arg(last = true, required_unless_present = "system", value_name = "COMMAND", value_hint = clap::ValueHint::CommandWithArguments)]
     pub command: Vec<OsString>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Backend {
+    /// eBPF where it can be had, else ptrace; ptrace for --list, which stops nothing
+    Auto,
+    /// No privilege needed; follows COMMAND's tree
+    Ptrace,
+    /// Matches and stops in the kernel
+    Ebpf,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

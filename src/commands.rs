@@ -7,6 +7,7 @@ use clap::{CommandFactory, FromArgMatches};
 use crate::cli::{self, Cli, Command};
 use crate::config;
 use crate::control::{self, Reply, Request, SessionState};
+use crate::doctor;
 use crate::guardian;
 use crate::launcher::catalog::{self, Catalog};
 use crate::launcher::{relay, shim};
@@ -57,6 +58,11 @@ fn dispatch(cli: Cli, matches: &clap::ArgMatches, report: Report) -> Result<u8, 
             None => list_templates(),
             Some(cli::TemplatesCommand::Show { name }) => show_template(&name),
         },
+        Command::Doctor => {
+            let diagnosis = doctor::run(global.color);
+            print(diagnosis.text.as_bytes())?;
+            Ok(diagnosis.status)
+        }
         Command::GenerateCompletions { shell } => {
             let mut command = Cli::command();
             let mut script = Vec::new();
@@ -65,7 +71,7 @@ fn dispatch(cli: Cli, matches: &clap::ArgMatches, report: Report) -> Result<u8, 
         }
         Command::Shim { socket, hit } => shim::run(&socket, hit).map(|()| 0),
         Command::ShimHere { socket, hit } => relay::run(&socket, hit).map(|()| 0),
-        Command::Guardian => guardian::run()
+        Command::Guardian { stopped, switch } => guardian::run(stopped.zip(switch))
             .map(|()| 0)
             .map_err(|error| Trouble::new(format!("the guardian failed: {error}"))),
     }
@@ -130,7 +136,7 @@ fn list_templates() -> Result<u8, Trouble> {
     let mut text = String::from("debuggers (--debugger)\n");
     for entry in &catalog.debuggers {
         let template = &entry.template;
-        let (_, missing) = catalog::look_up(&template.programs, &template.needs);
+        let missing = catalog::Programs::of(template).missing;
         show_entry(&mut text, &template.name, &template.description, &entry.origin, &missing);
     }
     text.push_str("places (--in), beside auto\n");

@@ -10,7 +10,7 @@ use std::time::Duration;
 use clap::ArgMatches;
 use nix::unistd::Uid;
 
-use crate::cli::{Debug, Global, OnFailure, WhenBusy};
+use crate::cli::{Backend, Debug, Global, OnFailure, WhenBusy};
 use crate::filter::{Filter, SystemNames};
 use crate::identity::Identity;
 use crate::launcher::catalog::{self, Catalog};
@@ -34,6 +34,9 @@ pub enum Action {
 #[derive(Debug)]
 pub struct Session {
     pub filter: Arc<Filter>,
+    pub backend: Backend,
+    /// Every exec of the machine is watched.
+    pub system: bool,
     pub action: Action,
     pub skip: u64,
     pub max_hits: Option<u64>,
@@ -85,6 +88,7 @@ impl Session {
             debugger(&debug, matches)?
         };
         let hold = matches!(action, Action::Hold(_));
+        system(&debug)?;
         let exclusive = match &action {
             Action::Debugger(_, place) => place.terminal.shares_terminal,
             _ => false,
@@ -97,17 +101,41 @@ impl Session {
         }
         Ok(Session {
             filter: Arc::new(filter),
+            backend: debug.backend,
+            system: debug.system,
             action,
             skip: debug.skip,
             max_hits: if debug.once { Some(1) } else { debug.max_hits },
             sessions: debug.sessions.or(if hold { None } else { Some(1) }),
-            when_busy: debug.when_busy,
+            when_busy: debug.when_busy.unwrap_or(match debug.system {
+                // To stop what others run until somebody has time for it is no small thing.
+                true => WhenBusy::Skip,
+                false => WhenBusy::Wait,
+            }),
             on_failure: debug.on_launch_failure,
             attach_timeout: debug.attach_timeout.or((!hold).then_some(ATTACH_TIMEOUT)),
             command: debug.command,
             identity: identity(global)?,
         })
     }
+}
+
+/// What --system wants.
+fn system(debug: &Debug) -> Result<(), Trouble> {
+    if !debug.system {
+        return Ok(());
+    }
+    if debug.backend == Backend::Ptrace {
+        return Err(Trouble::new("--system needs eBPF: ptrace sees COMMAND's tree only")
+            .hint("leave --backend ptrace away, and run it as root"));
+    }
+    if !(debug.once || debug.max_hits.is_some() || debug.all || debug.list) {
+        return Err(Trouble::new(
+            "--system: how many matches of the whole machine are to be stopped?",
+        )
+        .hint("say --once, --max-hits N, or --all"));
+    }
+    Ok(())
 }
 
 fn debugger(debug: &Debug, matches: &ArgMatches) -> Result<Action, Trouble> {
@@ -188,17 +216,10 @@ fn supports(template: &Debugger, stop_at: &Break, given: &[Given]) -> Result<(),
 
 /// Finds the template's programs.
 fn recipe(mut debugger: Debugger, stop_at: Break, given: Vec<Given>) -> Result<Recipe, Trouble> {
-    let (program, mut missing) = catalog::look_up(&debugger.programs, &debugger.needs);
-    if let Some([Piece::Text(first)]) = debugger.command.first().map(Vec::as_slice) {
-        match which::which(first) {
-            Ok(path) => {
-                // The place where it runs may have another PATH.
-                if let Some(path) = path.to_str() {
-                    debugger.command[0] = vec![Piece::Text(path.to_string())];
-                }
-            }
-            Err(_) => missing.push(first.clone()),
-        }
+    let catalog::Programs { program, first, missing } = catalog::Programs::of(&debugger);
+    // The place where it runs may have another PATH.
+    if let Some(path) = first.as_deref().and_then(|path| path.to_str()) {
+        debugger.command[0] = vec![Piece::Text(path.to_string())];
     }
     if let Some(missing) = missing.first() {
         return Err(Trouble::new(format!(

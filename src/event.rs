@@ -5,6 +5,8 @@
 
 use std::sync::Arc;
 
+use crate::cgroup::Cgroup;
+
 /// A fact as it could be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reading<T> {
@@ -25,13 +27,27 @@ impl<T> Reading<T> {
         }
     }
 
-    /// Applies `f` to the value, if it was read.
-    pub fn map<U>(self, f: impl FnOnce(T) -> U) -> Reading<U> {
+    /// The same, of a reference to the value.
+    pub fn as_ref(&self) -> Reading<&T> {
         match self {
-            Reading::Known(value) => Reading::Known(f(value)),
+            Reading::Known(value) => Reading::Known(value),
             Reading::Missing => Reading::Missing,
             Reading::Unknown => Reading::Unknown,
         }
+    }
+
+    /// The reading that the value leads to, if it was read.
+    pub fn and_then<U>(self, f: impl FnOnce(T) -> Reading<U>) -> Reading<U> {
+        match self {
+            Reading::Known(value) => f(value),
+            Reading::Missing => Reading::Missing,
+            Reading::Unknown => Reading::Unknown,
+        }
+    }
+
+    /// Applies `f` to the value, if it was read.
+    pub fn map<U>(self, f: impl FnOnce(T) -> U) -> Reading<U> {
+        self.and_then(|value| Reading::Known(f(value)))
     }
 }
 
@@ -154,6 +170,13 @@ pub struct Fd {
     pub kind: FdKind,
 }
 
+/// A namespace that a process is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Namespace {
+    Pid,
+    Mnt,
+}
+
 /// What is known of an exec. Every method reads at most once and keeps what it read.
 pub trait Facts {
     fn argv(&mut self) -> Reading<&Strings>;
@@ -176,6 +199,9 @@ pub trait Facts {
     /// The effective group id.
     fn gid(&mut self) -> Reading<u32>;
     fn pid(&mut self) -> Reading<u32>;
+    fn cgroup(&mut self) -> Reading<&Cgroup>;
+    /// The number by which `/proc/PID/ns` names a namespace.
+    fn namespace(&mut self, which: Namespace) -> Reading<u32>;
     /// The parent's id, as `/proc` says now.
     fn ppid(&mut self) -> Reading<u32>;
     /// How many parents lie between this process and COMMAND, whose depth is 0.
@@ -199,6 +225,7 @@ pub struct Keep {
     pub cwd: bool,
     /// Both ids.
     pub ids: bool,
+    pub cgroup: bool,
 }
 
 /// What is kept of a program after its exec, for the sake of its descendants.
@@ -214,6 +241,7 @@ pub struct Image {
     pub cwd: Reading<Vec<u8>>,
     pub uid: Reading<u32>,
     pub gid: Reading<u32>,
+    pub cgroup: Reading<Cgroup>,
 }
 
 impl Image {
@@ -235,26 +263,20 @@ impl Image {
             cwd: fact!(keep.cwd, cwd),
             uid: if keep.ids { facts.uid() } else { Reading::Unknown },
             gid: if keep.ids { facts.gid() } else { Reading::Unknown },
+            cgroup: fact!(keep.cgroup, cgroup),
         }
     }
 }
 
-fn lent<B: AsRef<[u8]>>(reading: &Reading<B>) -> Reading<&[u8]> {
-    match reading {
-        Reading::Known(value) => Reading::Known(value.as_ref()),
-        Reading::Missing => Reading::Missing,
-        Reading::Unknown => Reading::Unknown,
-    }
+/// Kept bytes, to be looked at.
+pub fn lent<B: AsRef<[u8]>>(reading: &Reading<B>) -> Reading<&[u8]> {
+    reading.as_ref().map(AsRef::as_ref)
 }
 
 /// An ancestor answers the same questions, as far as they were kept.
 impl Facts for &Image {
     fn argv(&mut self) -> Reading<&Strings> {
-        match &self.argv {
-            Reading::Known(value) => Reading::Known(value),
-            Reading::Missing => Reading::Missing,
-            Reading::Unknown => Reading::Unknown,
-        }
+        self.argv.as_ref()
     }
     fn env(&mut self, _: &[u8]) -> Reading<&[u8]> {
         Reading::Unknown
@@ -291,6 +313,12 @@ impl Facts for &Image {
     }
     fn pid(&mut self) -> Reading<u32> {
         Reading::Known(self.pid)
+    }
+    fn cgroup(&mut self) -> Reading<&Cgroup> {
+        self.cgroup.as_ref()
+    }
+    fn namespace(&mut self, _: Namespace) -> Reading<u32> {
+        Reading::Unknown
     }
     fn ppid(&mut self) -> Reading<u32> {
         Reading::Unknown

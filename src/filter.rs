@@ -23,6 +23,7 @@ mod lexer;
 mod matcher;
 mod names;
 mod near;
+mod outline;
 mod parser;
 mod pattern;
 mod print;
@@ -35,6 +36,7 @@ pub use ast::{Check, Expr, Op, Test};
 pub use error::FilterError;
 pub use field::{Descriptor, Field, Index, Of, What};
 pub use names::{Names, SystemNames};
+pub use outline::{Asked, Outline, Wants};
 
 use crate::event::{Facts, Keep};
 use compile::Program;
@@ -111,6 +113,11 @@ impl Filter {
     /// descendants.
     pub fn keep(&self) -> Keep {
         self.program.keep
+    }
+
+    /// Whether it asks in which container something runs.
+    pub fn asks_for_containers(&self) -> bool {
+        self.program.leaves.iter().any(|leaf| leaf.what == What::Container)
     }
 
     /// The expressions as they were read.

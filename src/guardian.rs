@@ -13,7 +13,7 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -29,24 +29,55 @@ pub const SUBCOMMAND: &str = "guardian";
 pub struct Guardian {
     child: Child,
     socket: Option<UnixStream>,
+    /// Whether its end takes as long as the kernel takes to detach programs.
+    with_links: bool,
+}
+
+/// The descriptors of eBPF programs that the guardian keeps.
+pub struct KernelSide<'a> {
+    /// The map of what was stopped.
+    pub stopped: BorrowedFd<'a>,
+    /// The map that switches the programs off when it is zeroed.
+    pub switch: BorrowedFd<'a>,
+    /// The programs' links: when the last copy is closed they are detached, which takes the kernel
+    /// about 100 ms, for which nobody ought to wait.
+    pub links: &'a [BorrowedFd<'a>],
 }
 
 impl Guardian {
-    /// Starts the guardian.
-    pub fn start() -> io::Result<Guardian> {
+    /// Starts the guardian. With the kernel's side, it answers for what eBPF programs stop, too.
+    pub fn start(kernel: Option<KernelSide<'_>>) -> io::Result<Guardian> {
         let (ours, theirs) = UnixStream::pair()?;
         ours.set_read_timeout(Some(Duration::from_secs(10)))?;
         let mut command = Command::new("/proc/self/exe");
         command.arg(SUBCOMMAND).stdin(OwnedFd::from(theirs));
         // It must keep nobody's pipe open.
         command.stdout(Stdio::null()).stderr(Stdio::null());
-        Ok(Guardian { child: command.spawn()?, socket: Some(ours) })
+        let with_links = kernel.is_some();
+        if let Some(kernel) = kernel {
+            let fds =
+                [kernel.stopped, kernel.switch].into_iter().chain(kernel.links.iter().copied());
+            let fds: Vec<RawFd> = fds.map(|fd| fd.as_raw_fd()).collect();
+            command.args(fds.iter().take(2).map(RawFd::to_string));
+            sys::inherit(&mut command, fds);
+        }
+        let mut guardian = Guardian { child: command.spawn()?, socket: Some(ours), with_links };
+        if with_links {
+            // Before anything can be stopped, it must be ready to answer for it.
+            guardian.answer()?;
+        }
+        Ok(guardian)
     }
 
     /// Tells it of a process that is still held, and waits until it has it.
     pub fn watch(&mut self, pid: Pid) -> io::Result<()> {
         let socket = self.socket.as_mut().ok_or(io::ErrorKind::NotConnected)?;
         writeln!(socket, "+{pid}")?;
+        self.answer()
+    }
+
+    fn answer(&mut self) -> io::Result<()> {
+        let socket = self.socket.as_mut().ok_or(io::ErrorKind::NotConnected)?;
         socket.read_exact(&mut [0])
     }
 
@@ -62,18 +93,24 @@ impl Guardian {
 impl Drop for Guardian {
     fn drop(&mut self) {
         self.socket.take();
-        let _ = self.child.wait();
+        if !self.with_links {
+            let _ = self.child.wait();
+        }
     }
 }
 
-/// The guardian's side: reads what it is told until the socket closes.
-pub fn run() -> io::Result<()> {
+/// The guardian's side: reads what it is told until the socket closes. `kernel`: the descriptors of the
+/// maps of a [`KernelSide`].
+pub fn run(kernel: Option<(RawFd, RawFd)>) -> io::Result<()> {
     let socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     // A copy of our working directory would keep a file system busy.
     let _ = std::env::set_current_dir("/");
     let member = sys::stand_in()?;
     setpgid(NixPid::from_raw(0), NixPid::from_raw(0))?;
     let mut answers = File::from(OwnedFd::from(socket.try_clone()?));
+    if kernel.is_some() {
+        answers.write_all(b"!")?;
+    }
     let mut watched: HashMap<Pid, OwnedFd> = HashMap::new();
     for line in BufReader::new(socket).lines().map_while(Result::ok) {
         let Ok(pid) = line.get(1..).unwrap_or_default().parse::<Pid>() else { continue };
@@ -89,6 +126,12 @@ pub fn run() -> io::Result<()> {
     for pidfd in watched.values() {
         let _ = sys::pidfd_send_signal(pidfd.as_fd(), libc::SIGCONT);
     }
+    #[cfg(feature = "ebpf")]
+    if let Some((stopped, switch)) = kernel {
+        crate::source::ebpf::release::all(stopped, switch);
+    }
+    #[cfg(not(feature = "ebpf"))]
+    let _ = kernel;
     sys::kill(member, libc::SIGKILL)?;
     sys::reap(member)?;
     Ok(())

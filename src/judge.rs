@@ -80,6 +80,12 @@ impl Judge for Matcher {
             }
         }
     }
+
+    fn ruled_out(&mut self, facts: &mut dyn Facts) {
+        let judgement = self.filter.judge(facts);
+        let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
+        tally.missed(&self.filter, &judgement, facts);
+    }
 }
 
 impl Matcher {

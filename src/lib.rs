@@ -2,11 +2,13 @@
 //!
 //! ARCHITECTURE.md tells how the modules belong together.
 
+pub mod cgroup;
 pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod control;
 pub mod diagnose;
+pub mod doctor;
 pub mod escape;
 pub mod event;
 pub mod fault;

@@ -5,9 +5,14 @@ use std::io;
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
-use crate::event::{Fd, FdKind};
+use crate::cgroup::Cgroup;
+use crate::event::{Fd, FdKind, Namespace};
 use crate::sys::Pid;
+
+/// The inode of the machine's first pid namespace (PROC_PID_INIT_INO in the kernel).
+pub const FIRST_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
 
 /// `/proc/PID/NAME`.
 pub fn path(pid: Pid, name: &str) -> PathBuf {
@@ -79,18 +84,36 @@ pub struct Status {
     pub state: u8,
 }
 
-/// The bit of CAP_SYS_PTRACE, see capabilities(7).
-const CAP_SYS_PTRACE: u64 = 1 << 19;
+/// Bits of capabilities, see capabilities(7).
+pub const CAP_SYS_PTRACE: u64 = 1 << 19;
+pub const CAP_SYS_ADMIN: u64 = 1 << 21;
+pub const CAP_PERFMON: u64 = 1 << 38;
+pub const CAP_BPF: u64 = 1 << 39;
 
 impl Status {
     pub fn read(pid: Pid) -> io::Result<Status> {
         Ok(parse_status(&fs::read(path(pid, "status"))?))
     }
 
+    /// Our own, even where /proc is that of another pid namespace.
+    pub fn own() -> io::Result<Status> {
+        Ok(parse_status(&fs::read("/proc/self/status")?))
+    }
+
+    /// Whether all of these capabilities are in effect.
+    pub fn has(&self, capabilities: u64) -> bool {
+        self.effective_capabilities & capabilities == capabilities
+    }
+
     /// A pending signal that will end a process which has no handlers yet.
     pub fn fatal_pending(&self) -> Option<i32> {
         let deadly = self.pending & !self.ignored & (!self.blocked | bit(libc::SIGKILL));
         (1..=64).find(|&signal| deadly & bit(signal) != 0 && ends_by_default(signal))
+    }
+
+    /// Whether programs may be loaded and attached to tracepoints, see capabilities(7).
+    pub fn may_use_bpf(&self) -> bool {
+        self.has(CAP_SYS_ADMIN) || self.has(CAP_BPF | CAP_PERFMON)
     }
 
     /// Whether it is stopped, or will be as soon as it gets a processor: a SIGSTOP is pending until
@@ -100,7 +123,7 @@ impl Status {
     }
 
     pub fn may_trace_anything(&self) -> bool {
-        self.effective_capabilities & CAP_SYS_PTRACE != 0
+        self.has(CAP_SYS_PTRACE)
     }
 }
 
@@ -148,6 +171,41 @@ fn parse_status(text: &[u8]) -> Status {
         }
     }
     status
+}
+
+/// The number of the cgroup namespace that the machine begins with, PROC_CGROUP_INIT_INO.
+const FIRST_CGROUP_NAMESPACE: u64 = 0xEFFF_FFFB;
+
+/// Whether the paths of control groups are shown to us from the machine's root. In a container they
+/// mostly begin at the container.
+pub fn sees_whole_cgroups() -> bool {
+    static SEES: OnceLock<bool> = OnceLock::new();
+    *SEES.get_or_init(|| {
+        let ours = fs::metadata("/proc/self/ns/cgroup").map(|metadata| metadata.ino());
+        // A kernel without such namespaces hides nothing.
+        ours.map_or(true, |number| number == FIRST_CGROUP_NAMESPACE)
+    })
+}
+
+/// The control groups of a process, as they are shown to us.
+pub fn cgroup(pid: Pid) -> io::Result<Cgroup> {
+    Ok(Cgroup::parse(&fs::read(path(pid, "cgroup"))?, sees_whole_cgroups()))
+}
+
+/// The number of a namespace of a process.
+pub fn namespace(pid: Pid, which: Namespace) -> io::Result<u32> {
+    let (name, file) = match which {
+        Namespace::Pid => ("pid", "ns/pid"),
+        Namespace::Mnt => ("mnt", "ns/mnt"),
+    };
+    let link = link(pid, file)?;
+    parse_namespace(name, &link).ok_or_else(|| malformed(file))
+}
+
+/// `pid:[4026531836]`.
+fn parse_namespace(name: &str, link: &[u8]) -> Option<u32> {
+    let number = link.strip_prefix(name.as_bytes())?.strip_prefix(b":[")?.strip_suffix(b"]")?;
+    std::str::from_utf8(number).ok()?.parse().ok()
 }
 
 /// Descriptor `number` of a process; `Ok(None)` if it is not open.
@@ -212,6 +270,7 @@ pub fn variable<'a>(block: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::Reading;
 
     #[test]
     fn a_command_name_may_hold_parentheses_and_newlines() {
@@ -245,6 +304,21 @@ mod tests {
         let stopping = parse_status(b"State:\tR (running)\nShdPnd:\t0000000000040000\n");
         let stopped = parse_status(b"State:\tT (stopped)\nShdPnd:\t0000000000000000\n");
         assert_eq!([running, stopping, stopped].map(|status| status.stops()), [false, true, true]);
+    }
+
+    #[test]
+    fn our_own_control_group_and_namespaces_are_read() {
+        let pid = std::process::id() as Pid;
+        let text = fs::read_to_string("/proc/self/cgroup").unwrap();
+        let path = text.lines().find_map(|line| line.strip_prefix("0::"));
+        if let Some(path) = path {
+            assert_eq!(cgroup(pid).unwrap().path, Reading::Known(path.as_bytes().to_vec()));
+        }
+        for (which, name) in [(Namespace::Pid, "pid"), (Namespace::Mnt, "mnt")] {
+            let number = fs::metadata(format!("/proc/self/ns/{name}")).unwrap().ino();
+            assert_eq!(u64::from(namespace(pid, which).unwrap()), number);
+        }
+        assert_eq!(parse_namespace("pid", b"mnt:[1]"), None);
     }
 
     #[test]

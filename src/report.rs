@@ -1,4 +1,5 @@
-//! The only writer of what people read: errors, warnings, hints, hits, all on standard error.
+//! The only writer of what people read: errors, warnings, hints, hits, all on standard error; and the
+//! colours of what goes to standard output.
 //!
 //! Every text that comes from a traced process passes through [`crate::escape`] on its way here.
 
@@ -13,6 +14,21 @@ pub enum Color {
     Never,
 }
 
+impl Color {
+    /// Whether what is written to a stream is to be coloured.
+    pub fn wanted(self, stream: &impl IsTerminal) -> bool {
+        match self {
+            Color::Always => true,
+            Color::Never => false,
+            Color::Auto => {
+                stream.is_terminal()
+                    && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+                    && std::env::var_os("TERM").is_some_and(|term| term != "dumb")
+            }
+        }
+    }
+}
+
 /// How to speak to the user.
 #[derive(Debug, Clone, Copy)]
 pub struct Report {
@@ -20,8 +36,8 @@ pub struct Report {
     verbose: u8,
 }
 
-#[derive(Clone, Copy)]
-enum Style {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Style {
     Plain,
     Good,
     Warning,
@@ -39,29 +55,26 @@ impl Style {
             Style::Dim => "\x1b[2m",
         }
     }
+
+    /// The text in this style, where colours are wanted.
+    pub fn paint(self, color: bool, text: &str) -> String {
+        match (color, self.code()) {
+            (true, code) if !code.is_empty() => format!("{code}{text}\x1b[0m"),
+            _ => text.to_string(),
+        }
+    }
 }
 
 impl Report {
     pub fn new(color: Color, verbose: u8) -> Report {
-        let color = match color {
-            Color::Always => true,
-            Color::Never => false,
-            Color::Auto => {
-                io::stderr().is_terminal()
-                    && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
-                    && std::env::var_os("TERM").is_some_and(|term| term != "dumb")
-            }
-        };
-        Report { color, verbose }
+        Report { color: color.wanted(&io::stderr()), verbose }
     }
 
     /// One write a line, so that lines of others do not come in between. That it fails is nobody's
     /// business: COMMAND goes on.
     fn line(self, style: Style, label: &str, text: &str) {
-        let line = match (self.color, style.code()) {
-            (true, code) if !code.is_empty() => format!("{code}tracexec: {label}\x1b[0m{text}\n"),
-            _ => format!("tracexec: {label}{text}\n"),
-        };
+        let label = style.paint(self.color, &format!("tracexec: {label}"));
+        let line = format!("{label}{text}\n");
         let _ = io::stderr().write_all(line.as_bytes());
     }
 

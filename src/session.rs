@@ -3,6 +3,7 @@
 
 mod ending;
 mod handover;
+mod sources;
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,15 +21,14 @@ use crate::hits::{self, Hit, Progress, Stage};
 use crate::judge::{Matcher, Notice, Program, Tally};
 use crate::notify::{self, Receiver};
 use crate::report::{self, Report, Trouble};
-use crate::source::ptrace::{Command, PtraceSource};
-use crate::source::{ExitStatus, Held, NotHeld, SourceEvent};
+use crate::source::{ExitStatus, Held, NotHeld, Source, SourceEvent};
 use crate::sys::{self, Inherited, Pid};
 
 /// A running session.
 pub struct Session {
     config: config::Session,
     report: Report,
-    source: PtraceSource,
+    source: Box<dyn Source>,
     notices: Receiver<Notice>,
     signals: SignalFd,
     server: Server,
@@ -59,19 +59,15 @@ pub fn run(config: config::Session, report: Report) -> Result<u8, Trouble> {
     let (sender, notices) = notify::channel()
         .map_err(|errno| Trouble::new(format!("cannot make an eventfd: {}", errno.desc())))?;
     let tally = Arc::new(Mutex::new(Tally::default()));
-    let matcher = Matcher {
+    let matcher = || Matcher {
         filter: Arc::clone(&config.filter),
         list: matches!(config.action, Action::List),
         tally: Arc::clone(&tally),
         tell: sender.clone(),
     };
-    let command =
-        Command { words: config.command.clone(), identity: config.identity.clone(), inherited };
-    let keep = config.filter.keep();
-    let source = PtraceSource::start(command, keep, matcher, move |event| {
-        sender.send(Notice::Source(event))
-    })
-    .map_err(|error| Trouble::new(format!("cannot start the tracer's thread: {error}")))?;
+    let start =
+        sources::Start { config: &config, report, inherited, sender: &sender, matcher: &matcher };
+    let (source, guardian) = start.start()?;
     let session = Session {
         config,
         report,
@@ -79,7 +75,7 @@ pub fn run(config: config::Session, report: Report) -> Result<u8, Trouble> {
         notices,
         signals,
         server,
-        guardian: None,
+        guardian,
         tally,
         command: None,
         hits: Vec::new(),
@@ -207,6 +203,7 @@ impl Session {
             let signal = match why {
                 NotHeld::Dying(signal) => format!("signal {signal} is ending it"),
                 NotHeld::Gone => "it ended".into(),
+                NotHeld::Traced(tracer) => format!("process {tracer} traces it"),
             };
             self.counts.matches += 1;
             self.report.hit(format!("{}: not held, {signal} already", line(program)));
@@ -289,7 +286,11 @@ impl Session {
         let held = |hit: &Hit| matches!(hit.stage, Stage::Waiting(_) | Stage::Launching(_));
         if enough && !self.source.ended() && !self.hits.iter().any(held) {
             self.source.let_go();
-            self.report.detail("the last match was taken: the tree runs on without a tracer");
+            self.report.detail("the last match was taken: nothing is watched any more");
+        }
+        // Without a COMMAND there is nothing else to wait for.
+        if enough && self.config.command.is_empty() {
+            self.status.get_or_insert(0);
         }
     }
 
@@ -316,7 +317,7 @@ impl Session {
             // Ctrl-C on the terminal reached COMMAND too, which decides for itself. Once it has ended,
             // it can only be meant for us.
             let by_terminal = info.ssi_code == libc::SI_KERNEL && signal != libc::SIGHUP;
-            if by_terminal && self.status.is_none() {
+            if by_terminal && self.status.is_none() && !self.config.command.is_empty() {
                 if signal == libc::SIGINT && matches!(self.config.action, Action::Hold(_)) {
                     self.let_all_run();
                 }

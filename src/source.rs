@@ -12,8 +12,13 @@
 //!
 //! The judge may run in a thread of the source; it must not wait for anything.
 
+#[cfg(feature = "ebpf")]
+pub mod ebpf;
+pub mod launch;
+mod lineage;
 pub mod ptrace;
 pub mod scripted;
+mod stopped;
 
 use std::fmt;
 use std::io;
@@ -26,6 +31,36 @@ use crate::sys::Pid;
 /// Decides what becomes of each exec.
 pub trait Judge: Send {
     fn exec(&mut self, facts: &mut dyn Facts, stop: Stop<'_>);
+
+    /// An exec that the source has ruled out itself, and that came near; its process runs on.
+    fn ruled_out(&mut self, _: &mut dyn Facts) {}
+}
+
+/// A running source.
+pub trait Source {
+    /// Whether it follows nothing any more.
+    fn ended(&self) -> bool;
+    /// Lets go of all that it follows: everything runs on, watched by nobody.
+    fn let_go(&mut self);
+    /// What was counted where the judge does not see every exec.
+    fn totals(&self) -> Option<Totals> {
+        None
+    }
+    /// Never to be matched, nor its children: a debugger of ours.
+    fn exempt(&self, _: Pid) {}
+}
+
+/// What a source has counted.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Totals {
+    /// Execs seen.
+    pub execs: u64,
+    /// Matches that could not be stopped.
+    pub not_stopped: u64,
+    /// Processes that could not be followed.
+    pub not_followed: u64,
+    /// Events that the kernel passed over.
+    pub missed: u64,
 }
 
 /// The source's side of a [`Stop`].
@@ -79,6 +114,8 @@ pub enum NotHeld {
     Gone,
     /// A signal that ends it is already pending: a debugger would find a corpse.
     Dying(i32),
+    /// This process traces it already.
+    Traced(Pid),
 }
 
 /// A process that is stopped and owned by its source.
@@ -188,6 +225,8 @@ pub enum ParkError {
     Gone,
     #[error("it is about to die of signal {0}")]
     Dying(i32),
+    #[error("its SIGSTOP has had no effect after {} s", .0.as_secs())]
+    StillRunning(std::time::Duration),
     #[error("it had been let go")]
     LetGo,
     #[error("the kernel refused: {0}")]

@@ -8,7 +8,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 
 use libc::{c_int, c_long, c_void, pid_t};
 
@@ -242,6 +242,13 @@ pub fn poke(pid: Pid, address: u64, word: u64) -> io::Result<()> {
     ptrace(libc::PTRACE_POKEDATA, pid, address as usize, word as usize).map(drop)
 }
 
+/// Nanoseconds since boot in the clock ticks of proc(5).
+pub fn to_clock_ticks(nanoseconds: u64) -> u64 {
+    // SAFETY: takes a number only.
+    let per_second = unsafe { libc::sysconf(libc::_SC_CLK_TCK) }.max(1) as u64;
+    nanoseconds / (1_000_000_000 / per_second)
+}
+
 // --- signals and pidfds -------------------------------------------------------------------------
 
 /// kill(2).
@@ -271,6 +278,33 @@ pub fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: c_int) -> io::Result<()>
     // SAFETY: a null siginfo makes it behave like kill(2).
     check(unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, none, 0) })
         .map(drop)
+}
+
+/// Lets descriptors live on in a child's program.
+pub fn inherit(command: &mut Command, fds: Vec<RawFd>) {
+    // SAFETY: the closure makes system calls only.
+    unsafe {
+        command.pre_exec(move || {
+            for &fd in &fds {
+                if libc::fcntl(fd, libc::F_SETFD, 0) == -1 {
+                    return Err(io::Error::last_os_error());
+                }
+            }
+            Ok(())
+        });
+    }
+}
+
+/// Waits until every eBPF program that runs now has come to its end: a grace period of RCU, some 10 ms.
+#[cfg(feature = "ebpf")]
+pub fn wait_for_kernel_readers() {
+    const MEMBARRIER_CMD_GLOBAL: c_int = 1;
+    // SAFETY: a system call on numbers.
+    let failed = unsafe { libc::syscall(libc::SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) } != 0;
+    if failed {
+        // Kernels with CPUs without a tick do not have it.
+        std::thread::sleep(std::time::Duration::from_millis(200));
+    }
 }
 
 // --- children of our own ------------------------------------------------------------------------
@@ -407,4 +441,47 @@ pub fn receive_with_descriptor(stream: &UnixStream) -> io::Result<(Vec<u8>, Opti
     }
     let len = message.bytes;
     Ok((bytes[..len].to_vec(), received))
+}
+
+// --- memory that is shared with the kernel --------------------------------------------------------
+
+/// The memory behind a descriptor, as words of 32 bits.
+pub struct SharedWords {
+    start: *mut c_void,
+    bytes: usize,
+}
+
+// SAFETY: the memory is mapped as long as the value lives, and is accessed by atomic operations only.
+unsafe impl Send for SharedWords {}
+// SAFETY: as above.
+unsafe impl Sync for SharedWords {}
+
+impl SharedWords {
+    pub fn new(fd: BorrowedFd<'_>, bytes: usize) -> io::Result<SharedWords> {
+        let access = libc::PROT_READ | libc::PROT_WRITE;
+        // SAFETY: a new mapping, at an address of the kernel's choice.
+        let start = unsafe {
+            libc::mmap(std::ptr::null_mut(), bytes, access, libc::MAP_SHARED, fd.as_raw_fd(), 0)
+        };
+        if start == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(SharedWords { start, bytes })
+    }
+
+    /// Sets the word with this index; one that is not there is left alone.
+    pub fn set(&self, index: usize, value: u32) {
+        if index < self.bytes / size_of::<AtomicU32>() {
+            // SAFETY: it lies in the mapping, which begins at a page and so is aligned.
+            let word = unsafe { &*self.start.cast::<AtomicU32>().add(index) };
+            word.store(value, Ordering::Release);
+        }
+    }
+}
+
+impl Drop for SharedWords {
+    fn drop(&mut self) {
+        // SAFETY: the mapping is ours, and no reference into it is left.
+        unsafe { libc::munmap(self.start, self.bytes) };
+    }
 }

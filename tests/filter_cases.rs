@@ -435,18 +435,12 @@ fn a_mistake_in_a_field_is_told_with_what_could_be_meant() {
          which this version does not have",
             "",
         ),
-        (
-            "container",
-            "`container` is not available here: it comes only with the eBPF source, \
-         which this version does not have",
-            "",
-        ),
         ("errno=2", "`errno` is not available here: it comes only in log and collect", ""),
     ] {
         let (told, _, helped) = mistake(expression);
         assert_eq!((told.as_str(), helped.as_str()), (message, hint), "{expression}");
     }
-    for expression in ["parent.env[A]=1", "ancestor.fd[0]=x", "parent.ppid=1", "parent.unit=x"] {
+    for expression in ["parent.env[A]=1", "ancestor.fd[0]=x", "parent.ppid=1", "parent.ns.pid=1"] {
         let (told, _, helped) = mistake(expression);
         assert!(told.ends_with("is not kept of ancestors"), "{expression}: {told}");
         assert!(helped.starts_with("of ancestors there are argv, "), "{expression}: {helped}");

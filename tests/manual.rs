@@ -13,6 +13,14 @@ use tracexec::cli::Cli;
 use tracexec::filter::{Filter, SystemNames};
 use tracexec::launcher::template::{Debugger, Terminal};
 
+const PAGES: [&str; 5] = [
+    "tracexec.1",
+    "tracexec-debug.1",
+    "tracexec-doctor.1",
+    "tracexec-filter.7",
+    "tracexec-templates.5",
+];
+
 /// A page's source.
 fn page(name: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("man").join(name)).unwrap()
@@ -104,6 +112,45 @@ fn every_built_in_template_is_described() {
     }
 }
 
+#[test]
+fn every_check_of_the_doctor_is_described() {
+    let world = support::World::new();
+    let text = plain(&page("tracexec-doctor.1"));
+    let table = world.run(["doctor"]).out();
+    // Debuggers and places have the names of their templates.
+    let checks: Vec<&str> = table
+        .lines()
+        .take_while(|line| !line.starts_with("debuggers"))
+        .filter_map(|line| line.strip_prefix("  ")?.split("  ").find(|word| !word.is_empty()))
+        .filter(|word| !word.trim_start().starts_with("-> "))
+        .collect();
+    assert!(checks.len() > 10, "{table}");
+    for check in checks {
+        assert!(text.contains(&format!(".TP\n.B {check}\n")), "{check}");
+    }
+    for state in ["ok", "limited", "missing"] {
+        assert!(text.contains(&format!(".TP\n.B {state}\n")), "{state}");
+    }
+}
+
+#[test]
+fn the_doctor_has_no_options_of_its_own() {
+    let cli = Cli::command();
+    let doctor = cli.find_subcommand("doctor").unwrap();
+    assert_eq!(documented(&page("tracexec-doctor.1")), accepted(doctor, false));
+}
+
+#[test]
+fn every_page_is_named_where_one_begins_to_read() {
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    let (first, readme) = (plain(&page("tracexec.1")), fs::read_to_string(readme).unwrap());
+    for name in PAGES.iter().filter(|name| **name != "tracexec.1") {
+        let (topic, section) = name.rsplit_once('.').unwrap();
+        assert!(first.contains(&format!(".BR {topic} ({section})")), "{name}");
+        assert!(readme.contains(&format!("(man/{name})")), "{name}");
+    }
+}
+
 /// The examples of a page: what stands between .nf and .fi.
 fn examples(page: &str) -> Vec<String> {
     let page = plain(page);
@@ -154,6 +201,11 @@ fn every_field_is_described() {
         "pid=1",
         "ppid=1",
         "depth=0",
+        "cgroup=/x",
+        "unit=x.service",
+        "container=x",
+        "ns.pid=1",
+        "ns.mnt=1",
         "parent",
         "ancestor.comm=x",
     ] {
@@ -186,7 +238,7 @@ fn the_templates_of_the_page_are_right() {
 
 #[test]
 fn the_pages_are_set_without_a_warning() {
-    for name in ["tracexec.1", "tracexec-debug.1", "tracexec-filter.7", "tracexec-templates.5"] {
+    for name in PAGES {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("man").join(name);
         let output =
             Command::new("groff").args(["-man", "-ww", "-z", "-Tutf8"]).arg(&path).output();

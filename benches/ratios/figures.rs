@@ -5,34 +5,39 @@ use std::ffi::OsString;
 use std::fs;
 use std::time::Duration;
 
-use crate::measure::{Job, median, peak_memory, time, watch, words};
+use crate::measure::{Job, median, peak_memory, time, watch};
 use crate::{Plan, Programs, Result};
 
 pub fn print(plan: &Plan, programs: &Programs) -> Result<()> {
+    println!("| | ptrace | target | eBPF | target |");
+    println!("|---|---|---|---|---|");
     for execs in plan.execs_for_memory {
-        println!(
-            "Peak memory of tracexec over {execs} execs: {:.1} MB (target: below 8 MB)",
-            memory(programs, execs)?
-        );
+        let [ptrace, ebpf] = both(|backend| memory(programs, backend, execs))?;
+        println!("| peak memory over {execs} execs, MB | {ptrace:.1} | 8 | {ebpf:.1} | 30 |");
     }
+    let [ptrace, ebpf] = both(|backend| start_up(programs, backend, plan.start_ups))?;
     println!(
-        "Start-up: {:.2} ms more than the bare command, median of {} (target: at most 5 ms)",
-        start_up(programs, plan.start_ups)?,
+        "| start and end, ms more than the bare command, median of {} | {ptrace:.2} | 5 | {ebpf:.2} | 40 |",
         plan.start_ups
     );
+    let [ptrace, ebpf] = both(|backend| hit(programs, backend, plan.hits))?;
     println!(
-        "From the exec of a hit to the start of its debugger: {:.2} ms, median of {}",
-        hit(programs, plan.hits)?,
+        "| from the exec of a hit to the start of its debugger, ms, median of {} | {ptrace:.2} | | {ebpf:.2} | |",
         plan.hits
     );
     Ok(())
 }
 
+/// What is measured of both sources.
+fn both(measure: impl Fn(&str) -> Result<f64>) -> Result<[f64; 2]> {
+    Ok([measure("ptrace")?, measure("ebpf")?])
+}
+
 /// In megabytes. The peak is read until the end, and lasts: at most the last
 /// two milliseconds go unseen.
-fn memory(programs: &Programs, execs: u32) -> Result<f64> {
+fn memory(programs: &Programs, backend: &str, execs: u32) -> Result<f64> {
     eprintln!("memory over {execs} execs");
-    let job = programs.storm("spawn", execs, &programs.tiny).watched();
+    let job = programs.storm("spawn", execs, &programs.tiny).watched(backend);
     let mut peak = None;
     watch(&job, Duration::from_secs(600), |pid| {
         // A zombie has none left; the last one read stands.
@@ -43,10 +48,10 @@ fn memory(programs: &Programs, execs: u32) -> Result<f64> {
 }
 
 /// In milliseconds: the median difference between neighbours.
-fn start_up(programs: &Programs, runs: usize) -> Result<f64> {
+fn start_up(programs: &Programs, backend: &str, runs: usize) -> Result<f64> {
     eprintln!("start-up");
     let bare = Job::new(&programs.dir, vec![programs.tiny.clone().into()]);
-    let with = bare.watched();
+    let with = bare.watched(backend);
     let mut differences = Vec::new();
     for _ in 0..runs {
         let bare = time(&bare)?.as_secs_f64();
@@ -57,7 +62,7 @@ fn start_up(programs: &Programs, runs: usize) -> Result<f64> {
 
 /// In milliseconds. The program before the exec and the stand-in for a debugger
 /// each append a line with the monotonic clock to one file.
-fn hit(programs: &Programs, runs: usize) -> Result<f64> {
+fn hit(programs: &Programs, backend: &str, runs: usize) -> Result<f64> {
     eprintln!("from a hit to its debugger");
     let log = programs.dir.join("stamps.txt");
     // In single quotes: the temporary directory is the user's choice.
@@ -65,7 +70,7 @@ fn hit(programs: &Programs, runs: usize) -> Result<f64> {
     let command: [OsString; 3] =
         [programs.stamped_exec.clone().into(), log.clone().into(), programs.tiny.clone().into()];
     let job = Job::new(&programs.dir, command.into())
-        .under_tracexec("basename=tiny", words(&["--debugger", &debugger, "--in", "background"]));
+        .watched_for("basename=tiny", &["--backend", backend, "--debugger", &debugger]);
 
     let mut times = Vec::new();
     for _ in 0..runs {

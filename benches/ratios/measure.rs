@@ -31,9 +31,14 @@ impl Job {
     }
 
     /// Under tracexec with a filter that nothing passes.
-    pub fn watched(&self) -> Self {
+    pub fn watched(&self, backend: &str) -> Self {
+        self.watched_for(NEVER, &["--backend", backend])
+    }
+
+    /// Under tracexec with this filter and these options.
+    pub fn watched_for(&self, filter: &str, options: &[&str]) -> Self {
         // There is no terminal here, and a place must be named.
-        self.under_tracexec(NEVER, words(&["--in", "background"]))
+        self.under_tracexec(filter, words(&[options, &["--in", "background"]].concat()))
     }
 
     pub fn under_tracexec(&self, filter: &str, options: Vec<OsString>) -> Self {
@@ -103,6 +108,17 @@ pub fn time(job: &Job) -> Result<Duration> {
     let took = start.elapsed();
     job.succeeded(status)?;
     Ok(took)
+}
+
+/// Runs it; in seconds, what the storms in it have taken by their own clocks, the longest of several,
+/// or all of it where there is none. So the start and end of a tool are apart.
+pub fn seconds(job: &Job) -> Result<f64> {
+    let all = time(job)?.as_secs_f64();
+    let said = job.said();
+    let storms = said
+        .lines()
+        .filter_map(|line| line.strip_prefix("storm: ")?.strip_suffix(" s")?.parse::<f64>().ok());
+    Ok(storms.reduce(f64::max).unwrap_or(all))
 }
 
 /// Runs it with a look at it now and then, and gives up on it at LIMIT: for

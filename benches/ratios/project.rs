@@ -8,7 +8,6 @@ use std::path::Path;
 use crate::Result;
 use crate::measure::{Job, words};
 
-const FILES: u32 = 80;
 const FUNCTIONS: u32 = 4;
 
 pub struct Build {
@@ -18,11 +17,12 @@ pub struct Build {
     pub label: String,
 }
 
-pub fn generate(dir: &Path) -> Result<Build> {
+/// A project of so many files.
+pub fn generate(dir: &Path, files: u32, name: &str) -> Result<Build> {
     fs::create_dir(dir)?;
     let mut main = String::new();
     let mut calls = String::new();
-    for file in 0..FILES {
+    for file in 0..files {
         fs::write(dir.join(format!("part{file}.c")), source(file)?)?;
         writeln!(main, "int part{file}(const char *text);")?;
         writeln!(calls, "    sum += part{file}(argv[0]);")?;
@@ -36,7 +36,7 @@ pub fn generate(dir: &Path) -> Result<Build> {
     Ok(Build {
         make: Job::new(dir, words(&["make", "-s", "-j2"])),
         clean: Job::new(dir, words(&["make", "-s", "clean"])),
-        label: format!("(c) make -j2 of {} C files with gcc", FILES + 1),
+        label: format!("{name} make -j2 of {} C files with gcc", files + 1),
     })
 }
 

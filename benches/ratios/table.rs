@@ -1,114 +1,123 @@
-//! The table of ratios: workloads down, tools across.
+//! The tables of ratios: workloads down, tools across.
 
-use crate::measure::{Job, NEVER, check, median, time, words};
+use crate::measure::{Job, check, median, seconds as clock, words};
 use crate::project::Build;
 use crate::{Plan, Programs, Result};
 
-/// What strace can do here.
-struct Strace {
+/// A filter that the kernel cannot decide on every tenth exec of a storm, and that none passes.
+const TENTH: &str = "argv[1] endswith 0 and env[TRACEXEC_NEVER]";
+/// The same on one of the three execs that a file takes in a build.
+const THIRD: &str = "basename=as and env[TRACEXEC_NEVER]";
+
+/// A tool, and the job under it; `None` where it is not to be run.
+struct Column {
     name: &'static str,
-    options: &'static [&'static str],
-    /// Why its column is empty.
+    job: fn(&Row) -> Option<Job>,
+    /// Why it is empty.
     trouble: Option<String>,
-}
-
-impl Strace {
-    fn new(name: &'static str, options: &'static [&'static str], programs: &Programs) -> Self {
-        let mut strace = Self { name, options, trouble: None };
-        let probe =
-            strace.job(&Job::new(&programs.dir, vec![programs.tiny.clone().into_os_string()]));
-        strace.trouble = match check(&probe) {
-            Err(error) => Some(error.to_string()),
-            // It only warns when it cannot have seccomp, and goes on without.
-            Ok(()) => Some(probe.said()).filter(|said| !said.trim().is_empty()),
-        };
-        strace
-    }
-
-    fn job(&self, job: &Job) -> Job {
-        let mut wrapper = words(&["strace", "-f", "-qq", "-o", "/dev/null"]);
-        wrapper.extend(words(self.options));
-        wrapper.extend(words(&["-e", "trace=execve"]));
-        job.under(wrapper)
-    }
+    times: Vec<Vec<f64>>,
 }
 
 struct Row {
     label: String,
     job: Job,
-    /// The same under the least that a follower can be.
-    followed: Job,
     /// A smaller one for strace, and what to call it.
     smaller: Option<(Job, String)>,
     before: Option<Job>,
-    target: &'static str,
-}
-
-/// The times of one row, in seconds, one entry a round.
-#[derive(Default)]
-struct Times {
-    bare: Vec<f64>,
-    tracexec: Vec<f64>,
-    follower: Vec<f64>,
-    /// What strace is compared with: `bare`, or the smaller one.
-    bare_for_strace: Vec<f64>,
-    straces: [Vec<f64>; 2],
+    follower: Job,
+    /// The filter of the column that stops some.
+    some: &'static str,
+    /// Whether it is too long for any but tracexec.
+    long: bool,
+    targets: [&'static str; 2],
 }
 
 impl Row {
-    fn round(&self, straces: &[Strace; 2], times: &mut Times) -> Result<()> {
-        let seconds = |job: &Job| -> Result<f64> {
-            if let Some(before) = &self.before {
-                check(before)?;
-            }
-            Ok(time(job)?.as_secs_f64())
-        };
-        let bare = seconds(&self.job)?;
-        times.bare.push(bare);
-        times.tracexec.push(seconds(&self.job.watched())?);
-        times.follower.push(seconds(&self.followed)?);
-
-        if straces.iter().all(|strace| strace.trouble.is_some()) {
-            return Ok(());
-        }
-        let smaller = if let Some((job, _)) = &self.smaller {
-            times.bare_for_strace.push(seconds(job)?);
-            job
-        } else {
-            times.bare_for_strace.push(bare);
-            &self.job
-        };
-        for (strace, times) in straces.iter().zip(&mut times.straces) {
-            if strace.trouble.is_none() {
-                times.push(seconds(&strace.job(smaller))?);
-            }
-        }
-        Ok(())
-    }
-
-    fn print(&self, straces: &[Strace; 2], times: &Times) {
-        let mut cells = vec![
-            self.label.clone(),
-            format!("{:.3} s", median(times.bare.clone())),
-            ratio(&times.tracexec, &times.bare),
-            ratio(&times.follower, &times.bare),
-        ];
-        for (strace, with) in straces.iter().zip(&times.straces) {
-            cells.push(match (&strace.trouble, &self.smaller) {
-                (Some(_), _) => "not run".to_owned(),
-                (None, None) => ratio(with, &times.bare_for_strace),
-                (None, Some((_, name))) => {
-                    format!("{}, {name}", ratio(with, &times.bare_for_strace))
-                }
-            });
-        }
-        cells.push(self.target.to_owned());
-        println!("| {} |", cells.join(" | "));
+    fn strace(&self, options: &[&str]) -> Option<Job> {
+        let job = self.smaller.as_ref().map_or(&self.job, |(job, _)| job);
+        (!self.long).then(|| strace(job, options))
     }
 }
 
-/// The median of the rounds' ratios, and their range: each is of two runs that
-/// were neighbours, so a machine that slows down in between does not show.
+fn strace(job: &Job, options: &[&str]) -> Job {
+    let all = [&["strace", "-f", "-qq", "-o", "/dev/null"][..], options, &["-e", "trace=execve"]]
+        .concat();
+    job.under(words(&all))
+}
+
+fn columns(rows: usize) -> Vec<Column> {
+    let column = |name, job| Column { name, job, trouble: None, times: vec![Vec::new(); rows] };
+    vec![
+        column("tracexec, ptrace", |row| Some(row.job.watched("ptrace"))),
+        column("bare ptrace follower", |row| (!row.long).then(|| row.follower.clone())),
+        column("strace", |row| row.strace(&[])),
+        column("strace --seccomp-bpf", |row| row.strace(&["--seccomp-bpf"])),
+        column("tracexec, eBPF", |row| Some(row.job.watched("ebpf"))),
+        column("eBPF, stops some", |row| {
+            Some(row.job.watched_for(row.some, &["--backend", "ebpf"]))
+        }),
+        column("eBPF, --system", |row| {
+            let options = ["--backend", "ebpf", "--system", "--once"];
+            Some(row.job.watched_for(crate::measure::NEVER, &options))
+        }),
+    ]
+}
+
+/// The columns of the first table, and how many of those are strace's.
+const FIRST_TABLE: usize = 4;
+
+fn rows(plan: &Plan, programs: &Programs, builds: &[Build]) -> Vec<Row> {
+    let few = plan.execs_for_strace;
+    let follower = |job: &Job| job.under(vec![programs.follower.clone().into()]);
+    let storm = |label: String, job: Job, targets| Row {
+        label,
+        follower: follower(&job),
+        job,
+        smaller: None,
+        before: None,
+        some: TENTH,
+        long: false,
+        targets,
+    };
+    let spawns = programs.storm("spawn", plan.execs, &programs.tiny);
+    let forks = programs.storm("fork", plan.execs, &programs.dynamic);
+    let eighth = programs.storm("spawn", plan.execs / 4, &programs.tiny);
+    let mut eight = words(&["sh", "-c", "for i in 1 2 3 4 5 6 7 8; do \"$@\" & done; wait", "sh"]);
+    eight.extend(eighth.command.clone());
+    let mut rows = vec![
+        Row {
+            smaller: Some((programs.storm("spawn", few, &programs.tiny), format!("of {few}"))),
+            ..storm(
+                format!("(a) {} posix_spawns of a static program", plan.execs),
+                spawns,
+                ["1.35x", "1.05x"],
+            )
+        },
+        storm(format!("(b) {} forks and execs of a dynamic program", plan.execs), forks, ["", ""]),
+        Row {
+            long: true,
+            ..storm(
+                format!("8 times {} posix_spawns at once", plan.execs / 4),
+                Job::new(&programs.dir, eight),
+                ["", ""],
+            )
+        },
+    ];
+    rows.extend(builds.iter().enumerate().map(|(at, build)| Row {
+        label: build.label.clone(),
+        follower: follower(&build.make),
+        job: build.make.clone(),
+        smaller: None,
+        before: Some(build.clean.clone()),
+        some: THIRD,
+        long: at > 0,
+        targets: ["1.05x", "1.01x"],
+    }));
+    rows
+}
+
+/// The median of the rounds' ratios, and their range: each is of two runs that were neighbours, so a
+/// machine that slows down in between does not show.
 fn ratio(with: &[f64], bare: &[f64]) -> String {
     let mut ratios: Vec<f64> = with.iter().zip(bare).map(|(w, b)| w / b).collect();
     ratios.sort_by(f64::total_cmp);
@@ -121,84 +130,112 @@ fn ratio(with: &[f64], bare: &[f64]) -> String {
     }
 }
 
-fn rows(plan: &Plan, programs: &Programs, build: &Build) -> Vec<Row> {
-    let few = plan.execs_for_strace;
-    let spawns = programs.storm("spawn", plan.execs, &programs.tiny);
-    let forks = programs.storm("fork", plan.execs, &programs.dynamic);
-    let followed = |job: &Job| job.under(vec![programs.follower.clone().into()]);
-    vec![
-        Row {
-            label: format!("(a) {} posix_spawns of a static program", plan.execs),
-            followed: followed(&spawns),
-            job: spawns,
-            smaller: Some((programs.storm("spawn", few, &programs.tiny), format!("of {few}"))),
-            before: None,
-            target: "1.35x",
-        },
-        Row {
-            label: format!("(b) {} forks and execs of a dynamic program", plan.execs),
-            followed: followed(&forks),
-            job: forks,
-            smaller: None,
-            before: None,
-            target: "",
-        },
-        Row {
-            label: build.label.clone(),
-            followed: followed(&build.make),
-            job: build.make.clone(),
-            smaller: None,
-            before: Some(build.clean.clone()),
-            target: "1.05x",
-        },
-    ]
+/// Finds the tools that cannot be run here.
+fn try_out(columns: &mut [Column], programs: &Programs) {
+    let tiny = Job::new(&programs.dir, vec![programs.tiny.clone().into_os_string()]);
+    let mut try_one = |name: &str, job: Job, silent: bool| {
+        let trouble = match check(&job) {
+            Err(error) => Some(error.to_string()),
+            // strace only warns when it cannot have seccomp, and goes on without.
+            Ok(()) => Some(job.said()).filter(|said| silent && !said.trim().is_empty()),
+        };
+        for column in columns.iter_mut().filter(|column| column.name.starts_with(name)) {
+            if column.trouble.is_none() {
+                column.trouble.clone_from(&trouble);
+            }
+        }
+    };
+    try_one("strace", strace(&tiny, &[]), true);
+    try_one("strace --seccomp-bpf", strace(&tiny, &["--seccomp-bpf"]), true);
+    try_one("tracexec, eBPF", tiny.watched("ebpf"), false);
+    try_one("eBPF", tiny.watched("ebpf"), false);
 }
 
-pub fn print(plan: &Plan, programs: &Programs, build: &Build) -> Result<()> {
-    let straces = [
-        Strace::new("strace", &[], programs),
-        Strace::new("strace --seccomp-bpf", &["--seccomp-bpf"], programs),
-    ];
-    let rows = rows(plan, programs, build);
-    let mut times: Vec<Times> = rows.iter().map(|_| Times::default()).collect();
-    // Files come into the page cache before anything is timed.
+/// The times of the bare commands, by row: the whole ones, and those that strace is compared with.
+struct Bare {
+    whole: Vec<Vec<f64>>,
+    smaller: Vec<Vec<f64>>,
+}
+
+pub fn print(plan: &Plan, programs: &Programs, builds: &[Build]) -> Result<()> {
+    let rows = rows(plan, programs, builds);
+    let mut columns = columns(rows.len());
+    try_out(&mut columns, programs);
+    let mut bare =
+        Bare { whole: vec![Vec::new(); rows.len()], smaller: vec![Vec::new(); rows.len()] };
     for row in &rows {
+        // Files come into the page cache before anything is timed.
         check(&row.smaller.as_ref().map_or(&row.job, |(job, _)| job).clone())?;
     }
     for round in 1..=plan.rounds {
-        for (row, times) in rows.iter().zip(&mut times) {
+        for (at, row) in rows.iter().enumerate() {
+            if row.long && round > 3 {
+                continue;
+            }
             eprintln!("round {round} of {}: {}", plan.rounds, row.label);
-            row.round(&straces, times)?;
+            let seconds = |job: &Job| -> Result<f64> {
+                if let Some(before) = &row.before {
+                    check(before)?;
+                }
+                clock(job)
+            };
+            let whole = seconds(&row.job)?;
+            bare.whole[at].push(whole);
+            bare.smaller[at].push(row.smaller.as_ref().map_or(Ok(whole), |(job, _)| seconds(job))?);
+            for column in columns.iter_mut().filter(|column| column.trouble.is_none()) {
+                if let Some(job) = (column.job)(row) {
+                    column.times[at].push(seconds(&job)?);
+                }
+            }
         }
     }
-
-    let [first, second] = &straces;
-    println!(
-        "| workload | bare | tracexec debug -m '{NEVER}' | bare follower | {} | {} | target of tracexec |",
-        first.name, second.name
-    );
-    println!("|---|---|---|---|---|---|---|");
-    for (row, times) in rows.iter().zip(&times) {
-        row.print(&straces, times);
+    let (first, second) = columns.split_at(FIRST_TABLE);
+    for (columns, target) in [(first, 0), (second, 1)] {
+        print_table(columns, &rows, &bare, target);
+        println!();
     }
-    println!();
+    explain(plan, &columns);
+    Ok(())
+}
+
+fn print_table(columns: &[Column], rows: &[Row], bare: &Bare, target: usize) {
+    let names: Vec<&str> = columns.iter().map(|column| column.name).collect();
+    println!("| | bare | {} | target of {} |", names.join(" | "), names[0]);
+    println!("|---|---|{}---|", "---|".repeat(names.len()));
+    for (at, row) in rows.iter().enumerate() {
+        let mut cells = vec![row.label.clone(), format!("{:.3} s", median(bare.whole[at].clone()))];
+        for column in columns {
+            let smaller = row.smaller.as_ref().filter(|_| column.name.starts_with("strace"));
+            cells.push(match smaller {
+                _ if column.times[at].is_empty() => "-".to_owned(),
+                None => ratio(&column.times[at], &bare.whole[at]),
+                Some((_, name)) => {
+                    format!("{}, {name}", ratio(&column.times[at], &bare.smaller[at]))
+                }
+            });
+        }
+        cells.push(row.targets[target].to_owned());
+        println!("| {} |", cells.join(" | "));
+    }
+}
+
+fn explain(plan: &Plan, columns: &[Column]) {
     println!(
-        "Medians of {} interleaved rounds: seconds, and ratios to the bare command of the same \
-         round (lowest to highest). A range that reaches below 1 means a machine too busy to tell.",
+        "Medians of {} interleaved rounds (3 of the long ones): seconds, and ratios to the bare command \
+         of the same round (lowest to highest); of the storms without the tools' start and end, which are below. A range that reaches below 1 means a machine too busy to tell.",
         plan.rounds
     );
     println!(
-        "Bare follower: the least that ptrace can do (benches/programs/follower.c), no filter."
-    );
-    println!(
-        "Both straces: strace -f -qq -o /dev/null -e trace=execve. Row (a), strace: {} spawns, \
-         against the bare command with as many.",
+        "tracexec: `debug -m '{}'`, which no exec passes. Stops some: `{TENTH}` in the storms, `{THIRD}` in \
+         the builds. Bare ptrace follower: the least that ptrace can do (benches/programs/follower.c). \
+         Both straces: -f -qq -o /dev/null -e trace=execve; row (a), strace: {} spawns, against the bare \
+         command with as many.",
+        crate::measure::NEVER,
         plan.execs_for_strace
     );
-    for strace in &straces {
-        if let Some(trouble) = &strace.trouble {
-            println!("{} was not run: {}", strace.name, trouble.trim());
+    for column in columns {
+        if let Some(trouble) = &column.trouble {
+            println!("{} was not run: {}", column.name, trouble.trim());
         }
     }
-    Ok(())
 }

@@ -13,6 +13,7 @@ use super::parser::Places;
 use super::pattern;
 use super::print;
 use super::resolve::number;
+use crate::cgroup::is_unit;
 use crate::event::FdKind;
 
 /// The length of `comm`: the kernel keeps 16 bytes, the last of them a NUL.
@@ -100,6 +101,7 @@ impl Asked<'_> {
             Op::Contains => Text::Contains(Box::new(Finder::new(value).into_owned())),
             Op::StartsWith => Text::StartsWith(value.to_vec()),
             Op::EndsWith => Text::EndsWith(value.to_vec()),
+            _ if self.field.what == What::Container => Text::Container(self.values.to_vec()),
             _ => Text::Equal(self.values.to_vec()),
         };
         Ok((self.field.what.clone(), Want::Text(text)))
@@ -120,13 +122,22 @@ impl Asked<'_> {
                 message: format!("`comm` is cut to {COMM_MAX} bytes, and this has {}", value.len()),
                 hint: Some("the whole name of the program is in `basename`".into()),
             }),
-            What::Exe | What::Cwd if self.is_relative(value) => Err(Never {
+            What::Exe | What::Cwd | What::Cgroup if self.is_relative(value) => Err(Never {
                 message: format!("`{}` is an absolute path", what.name()),
                 hint: Some(format!("`{} {}`", what.name(), print_end(value))),
             }),
             What::Basename if literal && value.contains(&b'/') => Err(Never {
                 message: "`basename` has no `/`".into(),
                 hint: Some("the path as it was passed to exec is in `filename`".into()),
+            }),
+            What::Unit if self.op == Op::Equal => unit(value),
+            What::Container if literal && value.contains(&b'/') => Err(Never {
+                message: "the id of a container has no `/`".into(),
+                hint: Some("the whole path is in `cgroup`".into()),
+            }),
+            What::Container if self.op == Op::Equal && value.is_empty() => Err(Never {
+                message: "every container has an id".into(),
+                hint: Some("for what is in none write `not container`".into()),
             }),
             _ => Ok(()),
         }
@@ -200,7 +211,12 @@ impl Asked<'_> {
             What::Gid => Some("group"),
             _ => None,
         };
-        let hint = name.filter(|_| !is_digits).map(|name| format!("the name is in `{name}`"));
+        let hint = match self.field.what {
+            What::Namespace(_) if !is_digits => Some(
+                "it is the number in the brackets of what `readlink /proc/PID/ns/...` shows".into(),
+            ),
+            _ => name.filter(|_| !is_digits).map(|name| format!("the name is in `{name}`")),
+        };
         Fault::new(self.value_span(at), message).maybe_hint(hint)
     }
 
@@ -227,6 +243,25 @@ impl Asked<'_> {
 struct Never {
     message: String,
     hint: Option<String>,
+}
+
+/// Whether this can be the unit of a process.
+fn unit(name: &[u8]) -> Result<(), Never> {
+    let (message, hint) = if name.ends_with(b".slice") {
+        ("a process is in a unit within the slice", Some(("cgroup contains ", ["/", "/"])))
+    } else if is_unit(name) {
+        return Ok(());
+    } else if is_unit(&[name, b".service"].concat()) {
+        ("the name of a unit says its kind", Some(("unit=", ["", ".service"])))
+    } else {
+        ("this is not the name of a unit", None)
+    };
+    let hint = hint.map(|(test, [before, after])| {
+        let mut out = test.as_bytes().to_vec();
+        print::value(&[before.as_bytes(), name, after.as_bytes()].concat(), false, &mut out);
+        format!("`{}`", visible(&out))
+    });
+    Err(Never { message: message.into(), hint })
 }
 
 /// The test for the end of a path.

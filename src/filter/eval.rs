@@ -182,6 +182,9 @@ impl Evaluator<'_> {
             What::Fd(Descriptor::Any) => {
                 answer(facts.fds(), |fds| fds.iter().any(|fd| matches(&fd.target)))
             }
+            What::Cgroup | What::Unit | What::Container => {
+                answer(surroundings(what, facts), matches)
+            }
             What::User => self.name(Whose::User, facts.uid(), matches),
             What::Group => self.name(Whose::Group, facts.gid(), matches),
             _ => Answer::Unknown,
@@ -224,9 +227,18 @@ fn exists(what: &What, facts: &mut dyn Facts) -> Answer {
         }
         What::Env(name) => answer(facts.env(name), |_| true),
         What::Interpreter => answer(facts.interpreter(), |_| true),
+        What::Cgroup | What::Unit | What::Container => answer(surroundings(what, facts), |_| true),
         What::Parent => answer(facts.ancestors(), |images| !images.is_empty()),
         _ => Answer::Unknown,
     }
+}
+
+fn surroundings<'a>(what: &What, facts: &'a mut dyn Facts) -> Reading<&'a [u8]> {
+    facts.cgroup().and_then(|cgroup| match what {
+        What::Cgroup => cgroup.path(),
+        What::Unit => cgroup.unit(),
+        _ => cgroup.container(),
+    })
 }
 
 fn number(what: &What, facts: &mut dyn Facts) -> Reading<u32> {
@@ -237,6 +249,7 @@ fn number(what: &What, facts: &mut dyn Facts) -> Reading<u32> {
         What::Pid => facts.pid(),
         What::Ppid => facts.ppid(),
         What::Depth => facts.depth(),
+        What::Namespace(which) => facts.namespace(*which),
         _ => Reading::Unknown,
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::print;
-use crate::event::Keep;
+use crate::event::{Keep, Namespace};
 
 /// A field of a process, or of those it comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,6 +61,11 @@ pub enum What {
     Pid,
     Ppid,
     Depth,
+    Cgroup,
+    /// The systemd unit.
+    Unit,
+    Container,
+    Namespace(Namespace),
     /// The parent itself, which only exists or does not.
     Parent,
 }
@@ -76,7 +81,7 @@ pub(super) enum Kind {
 }
 
 /// The fields that are written as a single word.
-pub(super) const PLAIN: [(&str, What); 17] = [
+pub(super) const PLAIN: [(&str, What); 22] = [
     ("argv", What::Argv),
     ("argc", What::Argc),
     ("filename", What::Filename),
@@ -93,6 +98,11 @@ pub(super) const PLAIN: [(&str, What); 17] = [
     ("pid", What::Pid),
     ("ppid", What::Ppid),
     ("depth", What::Depth),
+    ("cgroup", What::Cgroup),
+    ("unit", What::Unit),
+    ("container", What::Container),
+    ("ns.pid", What::Namespace(Namespace::Pid)),
+    ("ns.mnt", What::Namespace(Namespace::Mnt)),
     ("parent", What::Parent),
 ];
 
@@ -112,6 +122,7 @@ impl What {
             What::Argc | What::Uid | What::Gid | What::Pid | What::Ppid | What::Depth => {
                 Kind::Number
             }
+            What::Namespace(_) => Kind::Number,
             What::FdType(_) => Kind::FdType,
             What::Parent => Kind::Nothing,
             _ => Kind::Text,
@@ -127,6 +138,9 @@ impl What {
                 | What::FdType(_)
                 | What::Env(_)
                 | What::Interpreter
+                | What::Cgroup
+                | What::Unit
+                | What::Container
                 | What::Parent
         )
     }
@@ -145,6 +159,7 @@ impl What {
                 | What::FdType(_)
                 | What::Env(_)
                 | What::Ppid
+                | What::Namespace(_)
                 | What::Parent
         )
     }
@@ -162,6 +177,7 @@ impl Field {
             What::Filename | What::Basename | What::PrevComm | What::Parent => 1,
             What::Comm | What::Exe | What::Cwd => 2,
             What::Uid | What::Gid | What::User | What::Group | What::Ppid => 3,
+            What::Cgroup | What::Unit | What::Container | What::Namespace(_) => 3,
             What::Interpreter => 4,
             What::Fd(Descriptor::Number(_)) | What::FdType(Descriptor::Number(_)) => 4,
             What::Fd(Descriptor::Any) | What::FdType(Descriptor::Any) => 5,
@@ -184,6 +200,7 @@ impl Field {
             What::Comm => keep.comm = true,
             What::Cwd => keep.cwd = true,
             What::Uid | What::Gid | What::User | What::Group => keep.ids = true,
+            What::Cgroup | What::Unit | What::Container => keep.cgroup = true,
             _ => {}
         }
     }

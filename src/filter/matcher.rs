@@ -2,11 +2,11 @@
 
 use std::ops::RangeInclusive;
 
-use memchr::memmem::Finder;
-use regex::bytes::Regex;
-
 use super::near::{self, Place};
+use super::pattern::Pattern;
+use crate::cgroup::is_numbered;
 use crate::event::FdKind;
+use memchr::memmem::Finder;
 
 /// What a test wants of a field.
 pub(super) enum Want {
@@ -23,7 +23,9 @@ pub(super) enum Text {
     Contains(Box<Finder<'static>>),
     StartsWith(Vec<u8>),
     EndsWith(Vec<u8>),
-    Pattern(Regex),
+    Pattern(Pattern),
+    /// One of these containers; of a numbered one the beginning will do.
+    Container(Vec<Vec<u8>>),
 }
 
 impl Text {
@@ -33,21 +35,33 @@ impl Text {
             Text::Contains(finder) => finder.find(text).is_some(),
             Text::StartsWith(value) => text.starts_with(value),
             Text::EndsWith(value) => text.ends_with(value),
-            Text::Pattern(regex) => regex.is_match(text),
+            Text::Pattern(pattern) => pattern.regex.is_match(text),
+            Text::Container(values) if is_numbered(text) => {
+                values.iter().any(|value| text.starts_with(value))
+            }
+            Text::Container(values) => values.iter().any(|value| value == text),
         }
     }
 
     /// How near `text`, which does not match, came to doing so: from 0 to less than 1.
     pub(super) fn closeness(&self, text: &[u8]) -> f32 {
         match self {
-            Text::Equal(values) => match values.as_slice() {
-                [value] => near::closeness(value, text, Place::Whole),
+            Text::Equal(values) | Text::Container(values) => match values.as_slice() {
+                [value] => near::closeness(value, text, self.place(text)),
                 _ => 0.0,
             },
             Text::Contains(finder) => near::closeness(finder.needle(), text, Place::Anywhere),
             Text::StartsWith(value) => near::closeness(value, text, Place::Start),
             Text::EndsWith(value) => near::closeness(value, text, Place::End),
             Text::Pattern(_) => 0.0,
+        }
+    }
+
+    /// Where a whole value is expected.
+    fn place(&self, text: &[u8]) -> Place {
+        match self {
+            Text::Container(_) if is_numbered(text) => Place::Start,
+            _ => Place::Whole,
         }
     }
 

@@ -2,12 +2,19 @@
 
 use regex::bytes::{Regex, RegexBuilder};
 
+/// A regular expression, ready to be searched for; its text is in it.
+pub(super) struct Pattern {
+    pub regex: Regex,
+    /// Whether it works on characters. In any case `.` matches a line break.
+    pub unicode: bool,
+}
+
 /// Builds the regular expression of `~`. The error is one line.
 ///
 /// A pattern that is all ASCII works on bytes: its `.` matches any byte, so that a file name that
 /// is not UTF-8 does not break a match, and its `\w` is ASCII. One with other characters, or
 /// with a `\p`, works on characters. One that is not UTF-8 itself works on bytes again.
-pub(super) fn regex(pattern: &[u8]) -> Result<Regex, String> {
+pub(super) fn regex(pattern: &[u8]) -> Result<Pattern, String> {
     let Ok(text) = std::str::from_utf8(pattern) else {
         return build(&escape_bytes(pattern), false);
     };
@@ -19,12 +26,13 @@ pub(super) fn regex(pattern: &[u8]) -> Result<Regex, String> {
     build(text, true)
 }
 
-fn build(pattern: &str, unicode: bool) -> Result<Regex, String> {
-    RegexBuilder::new(pattern)
+fn build(pattern: &str, unicode: bool) -> Result<Pattern, String> {
+    let regex = RegexBuilder::new(pattern)
         .unicode(unicode)
         .dot_matches_new_line(true)
         .build()
-        .map_err(|error| last_line(&error))
+        .map_err(|error| last_line(&error))?;
+    Ok(Pattern { regex, unicode })
 }
 
 /// The errors of the regex crate draw the pattern over several lines, and so do ours.
@@ -69,7 +77,7 @@ fn push_escaped(byte: u8, out: &mut String) {
 
 /// Builds a glob for the whole value: `*` is any bytes, `/` among them, `?` one byte, `[a-z]` and
 /// `[!a-z]` one of a class, and a backslash takes the next byte as it is.
-pub(super) fn glob(pattern: &[u8]) -> Result<Regex, String> {
+pub(super) fn glob(pattern: &[u8]) -> Result<Pattern, String> {
     let mut out = String::from("^");
     let mut rest = pattern;
     while let Some((&byte, after)) = rest.split_first() {
@@ -145,7 +153,7 @@ mod tests {
             ("", "", true),
         ] {
             assert_eq!(
-                glob(pattern.as_bytes()).unwrap().is_match(text.as_bytes()),
+                glob(pattern.as_bytes()).unwrap().regex.is_match(text.as_bytes()),
                 expected,
                 "{pattern}"
             );
@@ -157,12 +165,12 @@ mod tests {
 
     #[test]
     fn a_regular_expression_sees_bytes() {
-        assert!(regex(b"^a.b$").unwrap().is_match(b"a\xffb"));
-        assert!(regex(b"^a.b$").unwrap().is_match(b"a\nb"));
-        assert!(regex(b"[\xe9\xff]+$").unwrap().is_match(b"caf\xe9"));
-        assert!(regex(b"\\\xe9$").unwrap().is_match(b"caf\xe9"));
-        assert!(regex("(?i)É".as_bytes()).unwrap().is_match("é".as_bytes()));
-        assert!(regex(br"^\p{L}$").unwrap().is_match("é".as_bytes()));
-        assert_eq!(regex(b"(a").unwrap_err(), "unclosed group");
+        assert!(regex(b"^a.b$").unwrap().regex.is_match(b"a\xffb"));
+        assert!(regex(b"^a.b$").unwrap().regex.is_match(b"a\nb"));
+        assert!(regex(b"[\xe9\xff]+$").unwrap().regex.is_match(b"caf\xe9"));
+        assert!(regex(b"\\\xe9$").unwrap().regex.is_match(b"caf\xe9"));
+        assert!(regex("(?i)É".as_bytes()).unwrap().regex.is_match("é".as_bytes()));
+        assert!(regex(br"^\p{L}$").unwrap().regex.is_match("é".as_bytes()));
+        assert_eq!(regex(b"(a").err().unwrap(), "unclosed group");
     }
 }

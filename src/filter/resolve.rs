@@ -5,17 +5,11 @@ use super::field::{Descriptor, Field, Index, Of, PLAIN, What};
 use super::lexer::Value;
 use super::print;
 
-const EBPF: &str = "it comes only with the eBPF source, which this version does not have";
 const MOMENTS: &str =
     "it comes only with moments other than exec, which this version does not have";
 
 /// The fields of the language that nothing here can tell, and where they come from.
-const UNAVAILABLE: [(&str, &str); 9] = [
-    ("cgroup", EBPF),
-    ("unit", EBPF),
-    ("container", EBPF),
-    ("ns.pid", EBPF),
-    ("ns.mnt", EBPF),
+const UNAVAILABLE: [(&str, &str); 4] = [
     ("errno", "it comes only in log and collect"),
     ("signal", MOMENTS),
     ("status", MOMENTS),
@@ -23,7 +17,7 @@ const UNAVAILABLE: [(&str, &str); 9] = [
 ];
 
 const OF_ANCESTORS: &str = "of ancestors there are argv, argc, filename, basename, exe, interpreter, \
-     comm, cwd, uid, gid, user, group, pid and depth";
+     comm, cwd, uid, gid, user, group, pid, depth, cgroup, unit and container";
 
 /// A field as it was written.
 pub(super) struct Written<'a> {
@@ -70,6 +64,10 @@ impl Written<'_> {
             b"prev.comm" => Ok((Of::Process, self.word)),
             word if word == b"prev" || word.starts_with(b"prev.") => {
                 Err(self.fault("of what was before the exec there is only `prev.comm`"))
+            }
+            b"ns.pid" | b"ns.mnt" => Ok((Of::Process, self.word)),
+            word if word == b"ns" || word.starts_with(b"ns.") => {
+                Err(self.fault("of the namespaces there are only `ns.pid` and `ns.mnt`"))
             }
             word => Ok((Of::Process, word)),
         }

@@ -5,10 +5,13 @@ use std::path::{Path, PathBuf};
 
 use include_dir::{Dir, include_dir};
 
-use super::template::{Debugger, Terminal};
+use super::template::{Debugger, Piece, Terminal};
 use crate::report::Trouble;
 
 static BUILT_IN: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/launch-templates");
+
+/// The origin of a template that is compiled in.
+pub const BUILT_IN_ORIGIN: &str = "built in";
 
 /// A template, as text and as what it means.
 #[derive(Debug, Clone)]
@@ -38,14 +41,14 @@ pub fn user_folder() -> Option<PathBuf> {
 
 impl Catalog {
     pub fn load() -> Result<Catalog, Trouble> {
-        let user = user_folder();
+        Catalog::with(user_folder().as_deref())
+    }
+
+    /// The built-in templates, and those in the user's folder if there is one.
+    pub fn with(user: Option<&Path>) -> Result<Catalog, Trouble> {
         Ok(Catalog {
-            debuggers: load("debuggers", user.as_deref(), Debugger::parse, |template| {
-                &template.name
-            })?,
-            terminals: load("terminals", user.as_deref(), Terminal::parse, |template| {
-                &template.name
-            })?,
+            debuggers: load("debuggers", user, Debugger::parse, |template| &template.name)?,
+            terminals: load("terminals", user, Terminal::parse, |template| &template.name)?,
         })
     }
 
@@ -67,8 +70,9 @@ fn load<T>(
     let mut texts = user.map_or(Ok(Vec::new()), |folder| user_texts(&folder.join(kind)))?;
     let built_in = BUILT_IN.get_dir(kind).into_iter().flat_map(Dir::files);
     texts.extend(
-        built_in
-            .filter_map(|file| Some(("built in".to_string(), file.contents_utf8()?.to_string()))),
+        built_in.filter_map(|file| {
+            Some((BUILT_IN_ORIGIN.to_string(), file.contents_utf8()?.to_string()))
+        }),
     );
     let mut entries: Vec<Entry<T>> = Vec::new();
     for (origin, text) in texts {
@@ -106,6 +110,30 @@ pub fn look_up(programs: &[String], needs: &[String]) -> (Option<PathBuf>, Vec<S
         missing.insert(0, programs[0].clone());
     }
     (program, missing)
+}
+
+/// What is there of the programs that a debugger's template runs.
+#[derive(Debug)]
+pub struct Programs {
+    /// What `{{program}}` stands for.
+    pub program: Option<PathBuf>,
+    /// The command's first word, where that is the name of a program.
+    pub first: Option<PathBuf>,
+    pub missing: Vec<String>,
+}
+
+impl Programs {
+    pub fn of(debugger: &Debugger) -> Programs {
+        let (program, mut missing) = look_up(&debugger.programs, &debugger.needs);
+        let mut first = None;
+        if let Some([Piece::Text(name)]) = debugger.command.first().map(Vec::as_slice) {
+            first = which::which(name).ok();
+            if first.is_none() && !missing.contains(name) {
+                missing.push(name.clone());
+            }
+        }
+        Programs { program, first, missing }
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The terminal in which a debugger runs.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -89,6 +89,11 @@ impl Place {
         Ok(Place { terminal: terminal.clone(), env, foreign, otherwise })
     }
 
+    /// The variable of that name which it needs.
+    pub fn variable(&self, name: &str) -> Option<&OsStr> {
+        self.env.iter().find(|(have, _)| have == name).map(|(_, value)| value.as_os_str())
+    }
+
     /// Starts the shim there, for `hit`.
     pub fn start(&self, socket: &Path, hit: u64, pid: Pid) -> io::Result<Child> {
         let own = std::env::current_exe()?;
@@ -97,8 +102,7 @@ impl Place {
         let shim: Vec<OsString> =
             vec![own.into(), subcommand.into(), socket.into(), hit.to_string().into()];
         let dir = std::env::current_dir()?;
-        let env =
-            |name: &str| self.env.iter().find(|(have, _)| have == name).map(|(_, v)| v.clone());
+        let env = |name: &str| self.variable(name).map(OsStr::to_os_string);
         let values = PlaceValues { shim: &shim, dir: &dir, hit, pid, env: &env };
         let words = place_words(&self.terminal.command, &values);
         let mut command = Command::new(&words[0]);

@@ -8,6 +8,7 @@ use super::Session;
 use super::handover::end_shim;
 use crate::diagnose::{Circumstances, refusal};
 use crate::escape;
+use crate::procfs::sees_whole_cgroups;
 use crate::source::LaunchError;
 use crate::sys::Pid;
 
@@ -55,21 +56,48 @@ impl Session {
         self.say_what_was_missed();
     }
 
+    /// What the kernel could not tell us.
+    fn say_what_was_lost(&self) {
+        let Some(totals) = self.source.totals() else { return };
+        if totals.not_stopped > 0 {
+            self.report.warn(format!("{} matches could not be stopped", totals.not_stopped));
+        }
+        if totals.not_followed > 0 {
+            self.report.warn(format!(
+                "{} processes could not be followed, nor their children",
+                totals.not_followed
+            ));
+        }
+        if totals.missed > 0 {
+            self.report.warn(format!("the kernel passed over {} events", totals.missed));
+        }
+    }
+
     fn say_what_was_missed(&self) {
         let report = self.report;
         let tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
-        if tally.execs == 0 {
+        let execs = self.source.totals().map_or(tally.execs, |totals| totals.execs);
+        if execs == 0 {
             // COMMAND itself was not executed, which has been said.
             return;
         }
         if tally.undecided > 0 {
-            report.warn(format!(
-                "{} of {} execs could not be judged: they may not be read by us (programs without read \
-                 permission, or of another user)",
-                tally.undecided, tally.execs
-            ));
-            report.hint("run tracexec as root to see them");
+            let (why, hint) = if self.config.filter.asks_for_containers() && !sees_whole_cgroups() {
+                (
+                    "tracexec runs in a container itself, whose id cannot be seen from inside",
+                    "run tracexec outside of it, or do without `container` in the filter",
+                )
+            } else {
+                (
+                    "they may not be read by us (programs without read permission, or of another user)",
+                    "run tracexec as root to see them",
+                )
+            };
+            let (undecided, execs) = (tally.undecided, tally.execs);
+            report.warn(format!("{undecided} of {execs} execs could not be judged: {why}"));
+            report.hint(hint);
         }
+        self.say_what_was_lost();
         if self.counts.passed_busy > 0 {
             report.say(format!(
                 "{} further matches ran on, as --when-busy skip says",
@@ -77,7 +105,6 @@ impl Session {
             ));
         }
         if self.counts.matches == 0 {
-            let execs = tally.execs;
             let plural = if execs == 1 { "" } else { "s" };
             report.say(format!("nothing matched in {execs} exec{plural}"));
             for near in &tally.nearest {

@@ -53,7 +53,7 @@ impl Session {
     fn guard(&mut self, pid: Pid) -> std::io::Result<()> {
         let guardian = match &mut self.guardian {
             Some(guardian) => guardian,
-            none => none.insert(Guardian::start()?),
+            none => none.insert(Guardian::start(None)?),
         };
         guardian.watch(pid)
     }
@@ -86,6 +86,7 @@ impl Session {
     /// A shim asks what to execute: the process is parked now, and not before.
     pub(super) fn shim_came(&mut self, client: Client, id: u64) {
         let debugger = client.pid;
+        self.source.exempt(debugger);
         let order = self.hand_over(debugger, id);
         let refused = order.as_ref().err().cloned();
         let answer = match order {

@@ -3,11 +3,9 @@
 //! All ptrace calls come from one thread ([`wait`]), which blocks in waitpid. Other threads reach it
 //! through [`mailbox`]. Ending that thread is how the whole tree is let go.
 
+pub mod admit;
 mod arch;
-mod facts;
 mod inject;
-mod launch;
-mod lineage;
 mod mailbox;
 mod memory;
 mod stop;
@@ -17,9 +15,9 @@ use std::io;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
-pub use launch::Command;
-
-use super::{Judge, SourceEvent};
+use super::launch::{self, Command};
+use super::{Judge, Source, SourceEvent};
+use crate::diagnose::Circumstances;
 use crate::event::Keep;
 use crate::sys;
 use mailbox::Mailbox;
@@ -54,14 +52,33 @@ impl PtraceSource {
         })?;
         Ok(PtraceSource { mailbox, thread: Some(thread) })
     }
+}
 
-    /// Whether the tracer has ended.
-    pub fn ended(&self) -> bool {
+/// Why [`probe`] could not trace.
+#[derive(Debug)]
+pub enum Untraceable {
+    /// There was no child to try it on.
+    NoChild(io::Error),
+    /// The kernel refused, and this is what held between us and the child.
+    Refused(io::Error, Circumstances),
+}
+
+/// Tries to trace a child of our own, as COMMAND is traced. For a process of one thread.
+pub fn probe() -> Result<(), Untraceable> {
+    let child = sys::stand_in().map_err(Untraceable::NoChild)?;
+    let tried = sys::seize(child, wait::OPTIONS)
+        .map_err(|error| Untraceable::Refused(error, Circumstances::of(child)));
+    let _ = sys::kill(child, libc::SIGKILL);
+    let _ = sys::reap(child);
+    tried
+}
+
+impl Source for PtraceSource {
+    fn ended(&self) -> bool {
         self.thread.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
-    /// Lets go of the whole tree: everything runs on, traced by nobody.
-    pub fn let_go(&mut self) {
+    fn let_go(&mut self) {
         if let Some(thread) = self.thread.take() {
             self.mailbox.let_go(|| thread.is_finished());
             let _ = thread.join();

@@ -3,7 +3,8 @@
 
 use std::sync::Arc;
 
-use tracexec::event::{Fd, FdKind, Image, Reading, Strings};
+use tracexec::cgroup::Cgroup;
+use tracexec::event::{Fd, FdKind, Image, Namespace, Reading, Strings};
 use tracexec::filter::{Check, Descriptor, Expr, Field, Index, Of, Op, Test, What};
 
 use crate::filter_support::{Given, compiler};
@@ -52,6 +53,7 @@ pub fn written(choices: &mut Choices) -> Expr {
                 | What::FdType(_)
                 | What::Env(_)
                 | What::Ppid
+                | What::Namespace(_)
                 | What::Parent
         );
         let of = if plain { choices.of(&OF) } else { Of::Process };
@@ -83,7 +85,7 @@ const OPS: [Op; 10] = [
     Op::AtLeast,
 ];
 
-const TEXTS: [What; 8] = [
+const TEXTS: [What; 11] = [
     What::Argv,
     What::Filename,
     What::Basename,
@@ -92,9 +94,21 @@ const TEXTS: [What; 8] = [
     What::Comm,
     What::PrevComm,
     What::Cwd,
+    What::Cgroup,
+    What::Unit,
+    What::Container,
 ];
 
-const NUMBERS: [What; 6] = [What::Argc, What::Uid, What::Gid, What::Pid, What::Ppid, What::Depth];
+const NUMBERS: [What; 8] = [
+    What::Argc,
+    What::Uid,
+    What::Gid,
+    What::Pid,
+    What::Ppid,
+    What::Depth,
+    What::Namespace(Namespace::Pid),
+    What::Namespace(Namespace::Mnt),
+];
 
 fn any_what(choices: &mut Choices) -> What {
     let number = choices.below(100) as u32;
@@ -121,7 +135,7 @@ fn any_what(choices: &mut Choices) -> What {
 }
 
 /// Pieces that the language reads as something, and some that it does not.
-pub const PIECES: [&[u8]; 44] = [
+pub const PIECES: [&[u8]; 47] = [
     b"a",
     b" ",
     b"(",
@@ -163,6 +177,9 @@ pub const PIECES: [&[u8]; 44] = [
     b".comm=",
     b"ancestor",
     b"user=",
+    b"container=",
+    b"unit",
+    b"ns.pid=",
     b"{9}",
     b"&&",
     b"||",
@@ -198,6 +215,10 @@ fn existence(choices: &mut Choices) -> Test {
         (Of::Ancestor, What::Interpreter),
         (Of::Ancestor, What::Arg(Index::At(1))),
         (Of::Process, What::Env(b"A".to_vec())),
+        (Of::Process, What::Container),
+        (Of::Parent, What::Container),
+        (Of::Ancestor, What::Unit),
+        (Of::Process, What::Cgroup),
         (Of::Process, What::Fd(Descriptor::Number(1))),
         (Of::Process, What::Fd(Descriptor::Any)),
         (Of::Process, What::Arg(Index::At(-2))),
@@ -208,7 +229,8 @@ fn existence(choices: &mut Choices) -> Test {
 
 fn number_test(choices: &mut Choices, of: Of) -> Test {
     let what = choices.of(&NUMBERS);
-    let of = if what == What::Ppid { Of::Process } else { of };
+    let own = matches!(what, What::Ppid | What::Namespace(_));
+    let of = if own { Of::Process } else { of };
     let op = choices.of(&[Op::Equal, Op::Less, Op::AtMost, Op::More, Op::AtLeast]);
     let check = match op {
         Op::Equal if choices.chance(2) => Check::In {
@@ -257,9 +279,14 @@ fn sensible_value(choices: &mut Choices, what: &What, op: Op) -> Vec<u8> {
     const PATHS: [&str; 4] = ["/a", "/b", "/a/b", "/"];
     let list: &[&str] = match (what, op) {
         (_, Op::Match) => &["a", "^a", "b$", "a.b", "^$", "a|b", "(?i)A", "[^a]", "^.$", " "],
-        (What::Exe | What::Cwd, Op::Glob) => &["*", "/*", "?a", "/[ab]", "*b", "/a?b"],
+        (What::Exe | What::Cwd | What::Cgroup, Op::Glob) => {
+            &["*", "/*", "?a", "/[ab]", "*b", "/a?b"]
+        }
         (_, Op::Glob) => &["*", "a*", "?", "*b", "[ab]", "a?b", "a*b*", ""],
-        (What::Exe | What::Cwd, Op::Equal | Op::StartsWith) => &PATHS,
+        (What::Exe | What::Cwd | What::Cgroup, Op::Equal | Op::StartsWith) => &PATHS,
+        (What::Unit, Op::Equal) => &["a.service", "b.scope"],
+        (What::Container, Op::Equal) => &["a", "b", "ab", NUMBERED],
+        (What::Container, _) => &["a", "b", "ab", ""],
         (What::User | What::Group, Op::Equal) => &["root"],
         (What::User | What::Group, _) => &["root", "o", "e", "use", ""],
         (What::Basename, _) => &["a", "b", "", "ab"],
@@ -289,6 +316,9 @@ pub fn facts(choices: &mut Choices) -> Given {
         pid: maybe(choices, |choices| choices.below(4) as u32),
         ppid: maybe(choices, |choices| choices.below(4) as u32),
         depth: maybe(choices, |choices| choices.below(4) as u32),
+        cgroup: maybe(choices, cgroup),
+        pid_namespace: maybe(choices, |choices| choices.below(4) as u32),
+        mnt_namespace: maybe(choices, |choices| choices.below(4) as u32),
         ancestors: maybe(choices, |choices| choices.list(0, |choices| Arc::new(image(choices)))),
         ..compiler()
     }
@@ -306,6 +336,21 @@ fn image(choices: &mut Choices) -> Image {
         cwd: maybe(choices, path),
         uid: id(choices),
         gid: id(choices),
+        cgroup: maybe(choices, cgroup),
+    }
+}
+
+/// A container's id of which the beginning will do.
+const NUMBERED: &str = "ab00ab00ab00ab00ab00ab00ab00ab00ab00ab00ab00ab00ab00ab00ab00ab00";
+
+fn cgroup(choices: &mut Choices) -> Cgroup {
+    let one_of = |list: &'static [&'static str]| {
+        move |choices: &mut Choices| choices.of(list).as_bytes().to_vec()
+    };
+    Cgroup {
+        path: maybe(choices, path),
+        unit: maybe(choices, one_of(&["a.service", "b.scope", "ab.mount"])),
+        container: maybe(choices, one_of(&["a", "ab", "aba", NUMBERED])),
     }
 }
 
@@ -343,7 +388,10 @@ pub fn partly(full: &Given, choices: &mut Choices) -> Given {
         };
     }
     hide!(part, argv, filename, exe, interpreter, comm, prev_comm, cwd);
-    hide!(part, uid, gid, pid, ppid, depth, ancestors);
+    hide!(part, uid, gid, pid, ppid, depth, ancestors, cgroup, pid_namespace, mnt_namespace);
+    if let Reading::Known(cgroup) = &mut part.cgroup {
+        hide!(cgroup, container);
+    }
     if choices.chance(3) {
         part.env = None;
     }
@@ -353,7 +401,7 @@ pub fn partly(full: &Given, choices: &mut Choices) -> Given {
     if let Reading::Known(images) = &mut part.ancestors {
         for image in images {
             let image = Arc::make_mut(image);
-            hide!(image, argv, filename, exe, interpreter, comm, cwd, uid, gid);
+            hide!(image, argv, filename, exe, interpreter, comm, cwd, uid, gid, cgroup);
         }
     }
     part

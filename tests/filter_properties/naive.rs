@@ -2,7 +2,8 @@
 //! of its values, and a test holds if one of them satisfies it.
 
 use regex::bytes::Regex;
-use tracexec::event::{FdKind, Image, Reading};
+use tracexec::cgroup::Cgroup;
+use tracexec::event::{FdKind, Image, Namespace, Reading};
 use tracexec::filter::{Check, Descriptor, Expr, Index, Of, Op, Test, What};
 
 use crate::filter_support::{GROUPS, Given, USERS, compiler};
@@ -29,6 +30,13 @@ fn test_holds(test: &Test, facts: &Given) -> bool {
     };
     match &test.check {
         Check::Exists => !values.is_empty(),
+        Check::Compare { op: Op::Equal, negated, value } if *what == What::Container => {
+            values.iter().any(|found| is_container(found, value)) != *negated
+        }
+        Check::In { negated, values: wanted } if *what == What::Container => {
+            let is = |found: &Vec<u8>| wanted.iter().any(|value| is_container(found, value));
+            values.iter().any(is) != *negated
+        }
         Check::Compare { op, negated, value } => {
             values.iter().any(|found| compares(*op, found, value)) != *negated
         }
@@ -50,6 +58,7 @@ fn as_facts(image: &Image) -> Given {
         gid: image.gid,
         pid: Reading::Known(image.pid),
         depth: Reading::Known(image.depth),
+        cgroup: image.cgroup.clone(),
         ..compiler()
     }
 }
@@ -107,11 +116,25 @@ fn values(what: &What, facts: &Given) -> Vec<Vec<u8>> {
         What::Pid => number(facts.pid),
         What::Ppid => number(facts.ppid),
         What::Depth => number(facts.depth),
+        What::Cgroup => one(of_cgroup(facts, |cgroup| cgroup.path)),
+        What::Unit => one(of_cgroup(facts, |cgroup| cgroup.unit)),
+        What::Container => one(of_cgroup(facts, |cgroup| cgroup.container)),
+        What::Namespace(Namespace::Pid) => number(facts.pid_namespace),
+        What::Namespace(Namespace::Mnt) => number(facts.mnt_namespace),
         What::Parent => {
             let images = facts.ancestors.clone().known().unwrap_or_default();
             images.first().map(|_| Vec::new()).into_iter().collect()
         }
     }
+}
+
+fn of_cgroup(facts: &Given, part: fn(Cgroup) -> Reading<Vec<u8>>) -> Reading<Vec<u8>> {
+    facts.cgroup.clone().known().map_or(Reading::Missing, part)
+}
+
+/// Of a long number the beginning will do.
+fn is_container(found: &[u8], value: &[u8]) -> bool {
+    found == value || found.len() == 64 && found.starts_with(value)
 }
 
 fn one(reading: Reading<Vec<u8>>) -> Vec<Vec<u8>> {

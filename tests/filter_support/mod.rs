@@ -3,7 +3,8 @@
 use std::io;
 use std::sync::Arc;
 
-use tracexec::event::{Facts, Fd, FdKind, Image, Reading, Strings};
+use tracexec::cgroup::Cgroup;
+use tracexec::event::{Facts, Fd, FdKind, Image, Namespace, Reading, Strings, lent};
 use tracexec::filter::Names;
 
 /// Facts that are all given beforehand, with a note of what was asked.
@@ -25,9 +26,15 @@ pub struct Given {
     pub pid: Reading<u32>,
     pub ppid: Reading<u32>,
     pub depth: Reading<u32>,
+    pub cgroup: Reading<Cgroup>,
+    pub pid_namespace: Reading<u32>,
+    pub mnt_namespace: Reading<u32>,
     pub ancestors: Reading<Vec<Arc<Image>>>,
     pub asked: Vec<&'static str>,
 }
+
+/// The container that the compiler runs in, and none of those that started it.
+pub const CONTAINER: &str = "5e1f5e1f5e1f5e1f5e1f5e1f5e1f5e1f5e1f5e1f5e1f5e1f5e1f5e1f5e1f5e1f";
 
 /// A compiler, started by make, started by bash.
 pub fn compiler() -> Given {
@@ -52,6 +59,13 @@ pub fn compiler() -> Given {
         pid: Reading::Known(42),
         ppid: Reading::Known(41),
         depth: Reading::Known(2),
+        cgroup: Reading::Known(Cgroup {
+            path: text("/system.slice/ci.service/docker/5e1f"),
+            unit: text("ci.service"),
+            container: text(CONTAINER),
+        }),
+        pid_namespace: Reading::Known(4026531836),
+        mnt_namespace: Reading::Known(4026532001),
         ancestors: Reading::Known(vec![
             Arc::new(image(41, 1, &["make", "-j2"], Reading::Missing)),
             Arc::new(image(40, 0, &["bash", "build.sh"], text("/bin/bash"))),
@@ -73,14 +87,11 @@ fn image(pid: u32, depth: u32, argv: &[&str], interpreter: Reading<Vec<u8>>) -> 
         cwd: Reading::Known(b"/home/eve".to_vec()),
         uid: Reading::Known(0),
         gid: Reading::Known(0),
-    }
-}
-
-fn lent<T: AsRef<[u8]>>(reading: &Reading<T>) -> Reading<&[u8]> {
-    match reading {
-        Reading::Known(value) => Reading::Known(value.as_ref()),
-        Reading::Missing => Reading::Missing,
-        Reading::Unknown => Reading::Unknown,
+        cgroup: Reading::Known(Cgroup {
+            path: Reading::Known(b"/system.slice/runner.service".to_vec()),
+            unit: Reading::Known(b"runner.service".to_vec()),
+            container: Reading::Missing,
+        }),
     }
 }
 
@@ -112,10 +123,19 @@ impl Facts for Given {
 
     fn argv(&mut self) -> Reading<&Strings> {
         self.asked.push("argv");
-        match &self.argv {
-            Reading::Known(argv) => Reading::Known(argv),
-            Reading::Missing => Reading::Missing,
-            Reading::Unknown => Reading::Unknown,
+        self.argv.as_ref()
+    }
+
+    fn cgroup(&mut self) -> Reading<&Cgroup> {
+        self.asked.push("cgroup");
+        self.cgroup.as_ref()
+    }
+
+    fn namespace(&mut self, which: Namespace) -> Reading<u32> {
+        self.asked.push("namespace");
+        match which {
+            Namespace::Pid => self.pid_namespace,
+            Namespace::Mnt => self.mnt_namespace,
         }
     }
 

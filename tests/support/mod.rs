@@ -4,6 +4,8 @@
 
 #![allow(dead_code, reason = "each test file uses its own part")]
 
+#[cfg(feature = "ebpf")]
+pub mod ebpf;
 pub mod tmux;
 pub mod typed;
 pub mod user;
@@ -25,6 +27,15 @@ pub const LIMIT: Duration = Duration::from_secs(60);
 
 /// The program under test.
 pub const TRACEXEC: &str = env!("CARGO_BIN_EXE_tracexec");
+
+/// The source under test: a test file is built once for each, see Cargo.toml.
+pub const BACKEND: &str = match env!("CARGO_CRATE_NAME").as_bytes() {
+    [b'e', b'b', b'p', b'f', ..] | [.., b'e', b'b', b'p', b'f'] => "ebpf",
+    _ => "ptrace",
+};
+
+/// The state of a match that waits for its turn.
+pub const WAITING: char = if BACKEND.len() == 4 { 'T' } else { 't' };
 
 /// Waits until `ask` gives something; fails with `what` after [`LIMIT`].
 #[track_caller]
@@ -98,7 +109,13 @@ impl World {
     /// `tracexec` with these arguments, its socket in this world, without a terminal's variables.
     pub fn tracexec<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
         let mut command = Command::new(TRACEXEC);
-        command.args(args);
+        for arg in args {
+            let arg = arg.as_ref();
+            command.arg(arg);
+            if arg == "debug" {
+                command.args(["--backend", BACKEND]);
+            }
+        }
         self.prepare(&mut command);
         command
     }

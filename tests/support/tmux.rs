@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use super::user::User;
-use super::{TRACEXEC, World, eventually, is_gone, signal_process};
+use super::{BACKEND, TRACEXEC, World, eventually, is_gone, signal_process};
 
 /// What the shell in the first pane asks for a command with.
 const PROMPT: &str = "ready$";
@@ -185,7 +185,7 @@ impl<'w> Tmux<'w> {
     }
 
     pub fn debug_line(&self, options: &[&str], script: &str) -> String {
-        let mut words = vec![self.tracexec.to_str().unwrap(), "debug"];
+        let mut words = vec![self.tracexec.to_str().unwrap(), "debug", "--backend", BACKEND];
         words.extend_from_slice(options);
         words.extend(["--", "sh", "-c", script]);
         shell_words::join(words)

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use nix::pty::openpty;
 
-use super::{LIMIT, Outcome, Running, TRACEXEC, World, eventually, is_gone, pid_in};
+use super::{BACKEND, LIMIT, Outcome, Running, TRACEXEC, World, eventually, is_gone, pid_in};
 
 /// Text that grows while somebody writes it.
 pub struct Growing {
@@ -87,7 +87,9 @@ impl Typed {
         let terminal = openpty(None, None).unwrap();
         let mut command = Command::new("sh");
         world.prepare(&mut command);
-        command.args(["-c", LEADER, "sh", TRACEXEC, "debug", "--in", "here"]).args(options);
+        command
+            .args(["-c", LEADER, "sh", TRACEXEC, "debug", "--backend", BACKEND, "--in", "here"])
+            .args(options);
         command.args(["--", "sh", "-c", script]).env("TERM", "dumb");
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         for end in [&terminal.master, &terminal.slave] {

@@ -39,9 +39,18 @@ impl From<io::Error> for Failed {
     }
 }
 
-/// Makes the process, which is at PTRACE_EVENT_EXEC, call prctl(PR_SET_PTRACER, `ptracer`). It is
-/// then at the system-call stop that ends its execve, with its registers as they were.
-pub fn set_ptracer(pid: Pid, ptracer: u64) -> Result<(), Failed> {
+/// Where the process is stopped.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum At {
+    /// At PTRACE_EVENT_EXEC, inside execve.
+    Exec,
+    /// On its way to user mode.
+    UserMode,
+}
+
+/// Makes the process, which has not run an instruction yet, call prctl(PR_SET_PTRACER, `ptracer`). It is
+/// then at a system-call stop, with its registers as they were.
+pub fn set_ptracer(pid: Pid, ptracer: u64, at: At) -> Result<(), Failed> {
     if procfs::Status::read(pid).is_ok_and(|status| status.seccomp) {
         // The filter may kill a process for a call that its author did not foresee.
         return Err(Failed::Impossible("it runs under a seccomp filter".into()));
@@ -50,8 +59,10 @@ pub fn set_ptracer(pid: Pid, ptracer: u64) -> Result<(), Failed> {
     let Some(vdso) = stack.auxiliary(AT_SYSINFO_EHDR)?.filter(|&at| at != 0) else {
         return Err(Failed::Impossible("it has no vdso".into()));
     };
-    // Until the end of the execve the kernel still writes rax.
-    advance(pid)?;
+    if at == At::Exec {
+        // Until the end of the execve the kernel still writes rax.
+        advance(pid)?;
+    }
     let old = sys::get_registers(pid)?;
     let bits32 = arch::is_32_bit(&old);
     let stub = vdso + EI_PAD;

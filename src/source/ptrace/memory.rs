@@ -12,6 +12,7 @@ use nix::sys::uio::{RemoteIoVec, process_vm_readv};
 use nix::unistd::Pid as NixPid;
 
 use super::arch;
+use crate::source::stopped::Vectors;
 use crate::sys::{self, Pid};
 
 const PAGE: u64 = 4096;
@@ -135,9 +136,10 @@ impl Stack {
         }
         self.bytes.get(start..end).ok_or_else(unexpected)
     }
+}
 
-    /// argv: each string followed by its NUL byte.
-    pub fn argv(&mut self) -> io::Result<&[u8]> {
+impl Vectors for Stack {
+    fn argv(&mut self) -> io::Result<&[u8]> {
         let from = self.pointer(1)?;
         if from == 0 {
             return Ok(&[]);
@@ -150,8 +152,7 @@ impl Stack {
         self.between(from, to)
     }
 
-    /// The environment, in the same form.
-    pub fn environment(&mut self) -> io::Result<&[u8]> {
+    fn environment(&mut self) -> io::Result<&[u8]> {
         let first = self.environment_index()?;
         let from = self.pointer(first)?;
         if from == 0 {
@@ -161,8 +162,7 @@ impl Stack {
         self.between(from, to)
     }
 
-    /// The file name as it was passed to exec.
-    pub fn filename(&mut self) -> io::Result<&[u8]> {
+    fn filename(&mut self) -> io::Result<&[u8]> {
         let from = self.execfn()?;
         let start = from.checked_sub(self.base).ok_or_else(unexpected)? as usize;
         loop {

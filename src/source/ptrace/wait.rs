@@ -4,15 +4,17 @@ use std::collections::HashSet;
 use std::io;
 use std::sync::Arc;
 
-use super::facts::StoppedProcess;
+use super::admit::{gone, ptracer};
 use super::inject;
-use super::launch::Launched;
-use super::lineage::Lineage;
 use super::mailbox::{Mailbox, Request};
+use super::memory::Stack;
 use super::stop::Report;
 use crate::event::Keep;
 use crate::fault;
 use crate::procfs::Status;
+use crate::source::launch::Launched;
+use crate::source::lineage::Lineage;
+use crate::source::stopped::StoppedProcess;
 use crate::source::{
     Admit, Control, ExitStatus, Held, Judge, NotHeld, ParkError, SourceEvent, Stop,
 };
@@ -110,7 +112,7 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
             lineage.executing(pid, before);
             place = Some(lineage.place(pid));
         }
-        let mut facts = StoppedProcess::new(pid, place);
+        let mut facts = StoppedProcess::new(pid, place, |pid| Ok(Box::new(Stack::read(pid)?)));
         if let Some(lineage) = &mut self.lineage {
             lineage.executed(pid, &mut facts);
         }
@@ -194,20 +196,11 @@ fn park(pid: Pid, admit: Admit) -> Result<Option<String>, ParkError> {
     if let Some(signal) = Status::read(pid).map_err(|_| ParkError::Gone)?.fatal_pending() {
         return Err(ParkError::Dying(signal));
     }
-    let ptracer = match admit {
-        Admit::AsIs => None,
-        Admit::Process(debugger) => Some(debugger as u64),
-        // PR_SET_PTRACER_ANY
-        Admit::Anyone => Some(u64::MAX),
-    };
-    let trouble = match ptracer.map(|ptracer| inject::set_ptracer(pid, ptracer)) {
+    let call = |ptracer| inject::set_ptracer(pid, ptracer, inject::At::Exec);
+    let trouble = match ptracer(admit).map(call) {
         None | Some(Ok(())) => None,
         Some(Err(inject::Failed::Died)) => return Err(ParkError::Gone),
         Some(Err(inject::Failed::Impossible(why))) => Some(why),
-    };
-    let gone = |error: io::Error| match error.raw_os_error() {
-        Some(libc::ESRCH) => ParkError::Gone,
-        _ => ParkError::Refused(error),
     };
     fault::point("before-stop");
     sys::kill(pid, libc::SIGSTOP).map_err(gone)?;

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::stopped::{Ancestry, Place};
 use crate::event::{Facts, Image, Keep, Reading};
 use crate::procfs;
 use crate::sys::{self, Pid};
@@ -30,27 +31,37 @@ pub struct Lineage {
 }
 
 /// Where a process stands in the tree.
-pub struct Ancestry {
-    pub depth: u32,
+struct Kin {
+    depth: u32,
     parent: Option<Rc<Node>>,
 }
 
-/// What is known of a process from before its exec.
-pub struct Place {
-    pub ancestry: Option<Ancestry>,
-    pub comm_before: Option<Vec<u8>>,
-}
+impl Ancestry for Kin {
+    fn depth(&self) -> Reading<u32> {
+        Reading::Known(self.depth)
+    }
 
-impl Ancestry {
-    /// What is kept of its ancestors, the parent first.
-    pub fn images(&self) -> Vec<Arc<Image>> {
+    fn images(&self) -> Reading<Vec<Arc<Image>>> {
         let mut images = Vec::new();
         let mut next = self.parent.as_ref();
         while let Some(node) = next {
             images.push(node.as_ancestor());
             next = node.parent.as_ref();
         }
-        images
+        Reading::Known(images)
+    }
+}
+
+/// A process that has no place in the tree.
+struct Unrelated;
+
+impl Ancestry for Unrelated {
+    fn depth(&self) -> Reading<u32> {
+        Reading::Missing
+    }
+
+    fn images(&self) -> Reading<Vec<Arc<Image>>> {
+        Reading::Missing
     }
 }
 
@@ -80,6 +91,33 @@ impl Lineage {
         };
         lineage.note_comm(command);
         Some(lineage)
+    }
+
+    /// A lineage without a beginning yet, which is told what it cannot read.
+    #[cfg(feature = "ebpf")]
+    pub fn told(keep: Keep) -> Option<Lineage> {
+        let keep = Keep { prev_comm: false, ..keep };
+        keep.lineage.then(|| Lineage { keep, nodes: HashMap::new(), comms: HashMap::new() })
+    }
+
+    #[cfg(feature = "ebpf")]
+    pub fn knows(&self, pid: Pid) -> bool {
+        self.nodes.contains_key(&pid)
+    }
+
+    /// The tree begins with this process.
+    #[cfg(feature = "ebpf")]
+    pub fn begin(&mut self, pid: Pid) {
+        let root = Node { pid, depth: 0, parent: None, image: RefCell::new(None) };
+        self.nodes.insert(pid, Rc::new(root));
+    }
+
+    /// What a process has executed.
+    #[cfg(feature = "ebpf")]
+    pub fn became(&mut self, pid: Pid, image: Image) {
+        if let Some(node) = self.nodes.get(&pid) {
+            node.image.replace(Some(Arc::new(image)));
+        }
     }
 
     fn note_comm(&mut self, tid: Pid) {
@@ -163,10 +201,10 @@ impl Lineage {
 
     /// Where a process stands, before [`Lineage::executed`] overwrites what it was.
     pub fn place(&self, pid: Pid) -> Place {
-        let ancestry = self
-            .nodes
-            .get(&pid)
-            .map(|node| Ancestry { depth: node.depth, parent: node.parent.clone() });
+        let ancestry: Box<dyn Ancestry> = match self.nodes.get(&pid) {
+            Some(node) => Box::new(Kin { depth: node.depth, parent: node.parent.clone() }),
+            None => Box::new(Unrelated),
+        };
         Place { ancestry, comm_before: self.comms.get(&pid).cloned() }
     }
 }
@@ -184,6 +222,7 @@ impl Image {
             cwd: Reading::Unknown,
             uid: Reading::Unknown,
             gid: Reading::Unknown,
+            cgroup: Reading::Unknown,
         }
     }
 }

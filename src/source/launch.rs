@@ -1,4 +1,4 @@
-//! Starts COMMAND so that the tracer has it before it executes anything.
+//! Starts COMMAND so that a source has it before it executes anything.
 //!
 //! The child waits for a byte on a pipe instead of stopping itself, which would confuse shells and
 //! parents; what fails in it, an exec that is refused among it, comes back on a second pipe.
@@ -13,8 +13,8 @@ use std::ptr;
 use nix::fcntl::OFlag;
 use nix::unistd::pipe2;
 
+use super::LaunchError;
 use crate::identity::Identity;
-use crate::source::LaunchError;
 use crate::sys::{self, Inherited, Pid};
 
 /// COMMAND, and how it is to run.
@@ -54,10 +54,10 @@ fn pointers(strings: &[CString]) -> Vec<*const libc::c_char> {
     strings.iter().map(|s| s.as_ptr()).chain([ptr::null()]).collect()
 }
 
-/// Forks COMMAND and has `trace` take it before it goes on.
+/// Forks COMMAND and has `take` see it before it goes on.
 pub fn launch(
     command: &Command,
-    trace: impl FnOnce(Pid) -> io::Result<()>,
+    take: impl FnOnce(Pid) -> io::Result<()>,
 ) -> Result<Launched, LaunchError> {
     let argv =
         strings(command.words.iter().map(OsString::as_os_str)).map_err(LaunchError::System)?;
@@ -90,7 +90,7 @@ pub fn launch(
         }
         pid => {
             drop((wait, reporter));
-            if let Err(error) = trace(pid) {
+            if let Err(error) = take(pid) {
                 // The closed pipe tells the child to end.
                 drop(go);
                 let _ = sys::reap(pid);

@@ -8,17 +8,43 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::lineage::Place;
-use super::memory::Stack;
-use crate::event::{Facts, Fd, Image, Reading, Strings};
+use crate::cgroup::Cgroup;
+use crate::event::{Facts, Fd, Image, Namespace, Reading, Strings};
 use crate::procfs::{self, Stat, Status};
 use crate::sys::Pid;
+
+/// Where a process stands in its tree.
+pub trait Ancestry {
+    fn depth(&self) -> Reading<u32>;
+    /// What is known of its ancestors, the parent first.
+    fn images(&self) -> Reading<Vec<Arc<Image>>>;
+}
+
+/// What is known of a process from before its exec.
+pub struct Place {
+    pub ancestry: Box<dyn Ancestry>,
+    pub comm_before: Option<Vec<u8>>,
+}
+
+/// Where argv, the environment and the file name of a new program are read.
+pub trait Vectors {
+    /// Each string followed by its NUL byte.
+    fn argv(&mut self) -> io::Result<&[u8]>;
+    /// In the same form.
+    fn environment(&mut self) -> io::Result<&[u8]>;
+    /// As it was passed to exec.
+    fn filename(&mut self) -> io::Result<&[u8]>;
+}
+
+/// Begins to read them.
+pub type ReadVectors = fn(Pid) -> io::Result<Box<dyn Vectors>>;
 
 /// A stopped process, read lazily.
 pub struct StoppedProcess {
     pid: Pid,
     place: Option<Place>,
-    stack: Option<Result<Stack, ()>>,
+    read: ReadVectors,
+    vectors: Option<Result<Box<dyn Vectors>, ()>>,
     argv: Option<Reading<Strings>>,
     filename: Option<Reading<Vec<u8>>>,
     exe: Option<Reading<Vec<u8>>>,
@@ -28,6 +54,8 @@ pub struct StoppedProcess {
     fd: Option<Reading<Fd>>,
     fds: Option<Reading<Vec<Fd>>>,
     status: OnceCell<Option<Status>>,
+    cgroup: Option<Reading<Cgroup>>,
+    namespaces: [Option<Reading<u32>>; 2],
 }
 
 fn reading<T>(result: io::Result<T>) -> Reading<T> {
@@ -44,11 +72,12 @@ fn lend<T: AsRef<B>, B: ?Sized>(kept: &Reading<T>) -> Reading<&B> {
 
 impl StoppedProcess {
     /// A process, with its place in the tree where that is followed.
-    pub fn new(pid: Pid, place: Option<Place>) -> Self {
+    pub fn new(pid: Pid, place: Option<Place>, read: ReadVectors) -> Self {
         StoppedProcess {
             pid,
             place,
-            stack: None,
+            read,
+            vectors: None,
             argv: None,
             filename: None,
             exe: None,
@@ -58,12 +87,14 @@ impl StoppedProcess {
             fd: None,
             fds: None,
             status: OnceCell::new(),
+            cgroup: None,
+            namespaces: [None; 2],
         }
     }
 
-    fn stack(&mut self) -> Option<&mut Stack> {
-        let pid = self.pid;
-        self.stack.get_or_insert_with(|| Stack::read(pid).map_err(drop)).as_mut().ok()
+    fn vectors(&mut self) -> Option<&mut Box<dyn Vectors>> {
+        let (pid, read) = (self.pid, self.read);
+        self.vectors.get_or_insert_with(|| read(pid).map_err(drop)).as_mut().ok()
     }
 
     fn status(&self) -> Option<&Status> {
@@ -108,7 +139,7 @@ impl StoppedProcess {
 impl Facts for StoppedProcess {
     fn argv(&mut self) -> Reading<&Strings> {
         if self.argv.is_none() {
-            let read = self.stack().map(|stack| stack.argv().map(<[u8]>::to_vec));
+            let read = self.vectors().map(|vectors| vectors.argv().map(<[u8]>::to_vec));
             self.argv = Some(match read {
                 Some(Ok(block)) => Reading::Known(Strings::from_block(block)),
                 _ => Reading::Unknown,
@@ -118,7 +149,7 @@ impl Facts for StoppedProcess {
     }
 
     fn env(&mut self, name: &[u8]) -> Reading<&[u8]> {
-        match self.stack().map(Stack::environment) {
+        match self.vectors().map(|vectors| vectors.environment()) {
             Some(Ok(block)) => {
                 procfs::variable(block, name).map_or(Reading::Missing, Reading::Known)
             }
@@ -128,7 +159,7 @@ impl Facts for StoppedProcess {
 
     fn filename(&mut self) -> Reading<&[u8]> {
         if self.filename.is_none() {
-            let read = self.stack().map(|stack| stack.filename().map(<[u8]>::to_vec));
+            let read = self.vectors().map(|vectors| vectors.filename().map(<[u8]>::to_vec));
             self.filename = Some(match read {
                 Some(Ok(name)) => Reading::Known(name),
                 _ => Reading::Unknown,
@@ -192,18 +223,25 @@ impl Facts for StoppedProcess {
         Reading::Known(self.pid as u32)
     }
 
+    fn cgroup(&mut self) -> Reading<&Cgroup> {
+        self.cgroup.get_or_insert_with(|| reading(procfs::cgroup(self.pid))).as_ref()
+    }
+
+    fn namespace(&mut self, which: Namespace) -> Reading<u32> {
+        let kept = &mut self.namespaces[which as usize];
+        *kept.get_or_insert_with(|| reading(procfs::namespace(self.pid, which)))
+    }
+
     fn ppid(&mut self) -> Reading<u32> {
         reading(Stat::read(self.pid)).map(|stat| stat.ppid as u32)
     }
 
     fn depth(&mut self) -> Reading<u32> {
-        let Some(place) = &self.place else { return Reading::Unknown };
-        place.ancestry.as_ref().map_or(Reading::Missing, |found| Reading::Known(found.depth))
+        self.place.as_ref().map_or(Reading::Unknown, |place| place.ancestry.depth())
     }
 
     fn ancestors(&mut self) -> Reading<Vec<Arc<Image>>> {
-        let Some(place) = &self.place else { return Reading::Unknown };
-        place.ancestry.as_ref().map_or(Reading::Missing, |found| Reading::Known(found.images()))
+        self.place.as_ref().map_or(Reading::Unknown, |place| place.ancestry.images())
     }
 }
 

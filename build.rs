@@ -1,0 +1,61 @@
+//! Compiles bpf/ and generates the Rust side of bpf/interface.h, where the feature `ebpf` is on.
+
+fn main() {
+    #[cfg(feature = "ebpf")]
+    ebpf::build();
+}
+
+#[cfg(feature = "ebpf")]
+mod ebpf {
+    use std::path::{Path, PathBuf};
+    use std::process::Command;
+
+    use libbpf_cargo::SkeletonBuilder;
+
+    /// Any of these can compile for BPF with what we use of CO-RE.
+    const CLANGS: [&str; 9] = [
+        "clang", "clang-22", "clang-21", "clang-20", "clang-19", "clang-18", "clang-17",
+        "clang-16", "clang-15",
+    ];
+
+    pub fn build() {
+        println!("cargo:rerun-if-changed=bpf");
+        println!("cargo:rerun-if-env-changed=CLANG");
+        let out = PathBuf::from(std::env::var_os("OUT_DIR").unwrap_or_default());
+        let Some(clang) = clang() else {
+            fail(
+                "tracexec's eBPF programs need clang 15 or later, and there is none: install it \
+                  (Debian: apt install clang-19), name it by $CLANG, or build without them: \
+                  cargo build --no-default-features",
+            );
+        };
+        // libbpf-sys says where it has put libbpf's headers.
+        let headers = std::env::var("DEP_BPF_INCLUDE").unwrap_or_default();
+        let built = SkeletonBuilder::new()
+            .source("bpf/exec.bpf.c")
+            .obj(out.join("exec.bpf.o"))
+            .clang(clang)
+            .clang_args(["-mcpu=v3", "-Wall", "-Werror", "-I", &headers])
+            .build_and_generate(Path::new(&out.join("exec.skel.rs")));
+        if let Err(error) = built {
+            fail(&format!("bpf/exec.bpf.c: {error:#}"));
+        }
+    }
+
+    fn clang() -> Option<String> {
+        let works = |name: &String| {
+            let output = Command::new(name).arg("--print-targets").output();
+            output.is_ok_and(|output| String::from_utf8_lossy(&output.stdout).contains("bpf"))
+        };
+        match std::env::var("CLANG") {
+            Ok(name) => Some(name),
+            Err(_) => CLANGS.iter().map(|name| name.to_string()).find(works),
+        }
+    }
+
+    /// One message, without a backtrace around it.
+    fn fail(why: &str) -> ! {
+        println!("cargo::error={}", why.replace('\n', " "));
+        std::process::exit(1)
+    }
+}

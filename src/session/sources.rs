@@ -1,0 +1,90 @@
+//! Which source the events come from.
+
+use crate::cli::Backend;
+use crate::config::{self, Action};
+use crate::guardian::Guardian;
+use crate::judge::{Matcher, Notice};
+use crate::notify::Sender;
+use crate::report::{Report, Trouble};
+use crate::source::Source;
+use crate::source::launch::Command;
+use crate::source::ptrace::PtraceSource;
+use crate::sys::Inherited;
+
+type Started = (Box<dyn Source>, Option<Guardian>);
+
+/// What a source is started with.
+pub(super) struct Start<'a> {
+    pub config: &'a config::Session,
+    pub report: Report,
+    pub inherited: Inherited,
+    pub sender: &'a Sender<Notice>,
+    pub matcher: &'a dyn Fn() -> Matcher,
+}
+
+impl Start<'_> {
+    /// Starts the source that was asked for, or the best that can be had, and COMMAND with it.
+    pub fn start(&self) -> Result<Started, Trouble> {
+        let lists = matches!(self.config.action, Action::List);
+        match self.config.backend {
+            Backend::Ptrace => self.ptrace(),
+            Backend::Ebpf => self.ebpf(),
+            Backend::Auto if self.config.system => self.ebpf(),
+            Backend::Auto if lists => self.ptrace(),
+            Backend::Auto => self.ebpf().or_else(|trouble| {
+                self.report.detail(format!("events come from ptrace; {trouble}"));
+                self.ptrace()
+            }),
+        }
+    }
+
+    fn command(&self) -> Command {
+        Command {
+            words: self.config.command.clone(),
+            identity: self.config.identity.clone(),
+            inherited: self.inherited,
+        }
+    }
+
+    fn ptrace(&self) -> Result<Started, Trouble> {
+        let sender = self.sender.clone();
+        let keep = self.config.filter.keep();
+        let source = PtraceSource::start(self.command(), keep, (self.matcher)(), move |event| {
+            sender.send(Notice::Source(event))
+        })
+        .map_err(|error| Trouble::new(format!("cannot start the tracer's thread: {error}")))?;
+        Ok((Box::new(source), None))
+    }
+
+    #[cfg(feature = "ebpf")]
+    fn ebpf(&self) -> Result<Started, Trouble> {
+        use crate::source::ebpf::{EbpfSource, Watched};
+        let sender = self.sender.clone();
+        let command = (!self.config.command.is_empty()).then(|| self.command());
+        let watched = Watched { command, system: self.config.system };
+        let started =
+            EbpfSource::start(watched, &self.config.filter, (self.matcher)(), move |event| {
+                sender.send(Notice::Source(event))
+            })?;
+        self.report.detail("events come from eBPF");
+        if started.decides_nothing && self.config.system {
+            self.report.warn(
+                "the kernel can rule nothing out by this filter: every exec of the machine is stopped for a \
+                 moment to be looked at",
+            );
+            self.report.hint("add a test on basename, comm, argv or uid, see tracexec-filter(7)");
+        } else if !started.undecided.is_empty() {
+            self.report.detail(format!(
+                "decided on the stopped process, since the kernel cannot: {}",
+                started.undecided.join(", ")
+            ));
+        }
+        Ok((Box::new(started.source), Some(started.guardian)))
+    }
+
+    #[cfg(not(feature = "ebpf"))]
+    fn ebpf(&self) -> Result<Started, Trouble> {
+        Err(Trouble::new("this tracexec was built without eBPF")
+            .hint("build it with the feature `ebpf`, or leave --backend and --system away"))
+    }
+}

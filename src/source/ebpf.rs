@@ -1,0 +1,175 @@
+//! Exec events by eBPF: matched in the kernel, and stopped by it, before the first instruction.
+//!
+//! Nothing else in the tree is touched. The programs ([`load`], bpf/) decide what they can of the filter
+//! ([`lower`]); what may match gets a SIGSTOP there and is judged here, on the stopped process.
+//! One thread ([`watch`]) receives the events; [`stops`] is how the stopped ones are let go or handed
+//! over, from any thread.
+
+mod automaton;
+mod decode;
+mod kin;
+mod load;
+mod lower;
+pub mod release;
+mod stops;
+mod vectors;
+mod watch;
+
+#[allow(clippy::all, clippy::pedantic, clippy::undocumented_unsafe_blocks, reason = "generated")]
+mod skeleton {
+    include!(concat!(env!("OUT_DIR"), "/exec.skel.rs"));
+}
+
+use std::mem::MaybeUninit;
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::thread::{self, JoinHandle};
+
+use super::launch::Command;
+use super::lineage::Lineage;
+use super::{Judge, Source, SourceEvent, Totals};
+use crate::filter::{Filter, SystemNames};
+use crate::guardian::Guardian;
+use crate::report::Trouble;
+use crate::sys::Pid;
+use lower::Lowered;
+use stops::Stops;
+
+/// Running programs.
+pub struct EbpfSource {
+    stops: Arc<Stops>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What is to be watched.
+pub struct Watched {
+    /// COMMAND; without one, only the system is.
+    pub command: Option<Command>,
+    /// Every exec of the machine.
+    pub system: bool,
+}
+
+/// What a started source tells of itself.
+pub struct Started {
+    pub source: EbpfSource,
+    /// Answers for what the kernel has stopped.
+    pub guardian: Guardian,
+    /// What the kernel cannot decide of the filter, in words of the language.
+    pub undecided: Vec<&'static str>,
+    /// Whether it rules nothing out at all.
+    pub decides_nothing: bool,
+}
+
+impl EbpfSource {
+    /// Loads the programs and starts COMMAND. An error says why the kernel will not have them, and
+    /// then nothing was started. How COMMAND fares is told by `tell`.
+    pub fn start(
+        watched: Watched,
+        filter: &Filter,
+        judge: impl Judge + 'static,
+        tell: impl Fn(SourceEvent) + Send + 'static,
+    ) -> Result<Started, Trouble> {
+        let lowered = Lowered::new(filter, !watched.system);
+        let undecided = lowered.undecided.clone();
+        let decides_nothing = lowered.decides_nothing();
+        let (sender, loaded) = mpsc::sync_channel(1);
+        let thread = thread::Builder::new()
+            .name("ebpf".into())
+            .spawn(move || {
+                let mut object = MaybeUninit::uninit();
+                let programs = match load::load(&mut object, &lowered, watched.system) {
+                    Ok(programs) => programs,
+                    Err(trouble) => return drop(sender.send(Err(trouble))),
+                };
+                let lineage = Lineage::told(lowered.keep);
+                drop(lowered);
+                let ready = programs.guardian().and_then(|guardian| {
+                    let stops = Arc::new(Stops::new(&programs)?);
+                    Ok((stops, guardian))
+                });
+                let (stops, guardian) = match ready {
+                    Ok(ready) => ready,
+                    Err(trouble) => return drop(sender.send(Err(trouble))),
+                };
+                // However the thread ends.
+                let _end = stops::End(Arc::clone(&stops));
+                if sender.send(Ok((Arc::clone(&stops), guardian))).is_ok() {
+                    let own = watch::OwnFile::of(std::process::id() as Pid);
+                    watch::Watch {
+                        programs,
+                        stops,
+                        in_tree: !watched.system,
+                        lineage,
+                        own,
+                        judge,
+                        tell,
+                    }
+                    .run(watched.command);
+                }
+            })
+            .map_err(|error| {
+                Trouble::new(format!("cannot start the thread of the eBPF source: {error}"))
+            })?;
+        match loaded.recv() {
+            Ok(Ok((stops, guardian))) => Ok(Started {
+                source: EbpfSource { stops, thread: Some(thread) },
+                guardian,
+                undecided,
+                decides_nothing,
+            }),
+            Ok(Err(trouble)) => Err(trouble),
+            Err(_) => Err(Trouble::new("the thread of the eBPF source has ended")),
+        }
+    }
+}
+
+/// Why [`probe`] could not load.
+#[derive(Debug)]
+pub enum Unusable {
+    /// Something that it needs is not there, and what to do.
+    Lacks(String, &'static str),
+    /// The kernel refused, in words of our own.
+    Refused(String),
+}
+
+/// Loads and attaches the programs with a small filter, as a session does, and takes them out again.
+/// They are never switched on, so that nothing is stopped.
+pub fn probe() -> Result<(), Unusable> {
+    let filter = Filter::new(&[b"basename=x and argv=x"], Arc::new(SystemNames))
+        .map_err(|error| Unusable::Refused(error.to_string()))?;
+    let mut object = MaybeUninit::uninit();
+    let loaded = load::load(&mut object, &Lowered::new(&filter, true), false).map(drop);
+    loaded.map_err(|trouble| match load::missing() {
+        Some((what, hint)) => Unusable::Lacks(what, hint),
+        None => Unusable::Refused(trouble.what),
+    })
+}
+
+impl Source for EbpfSource {
+    fn ended(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    fn let_go(&mut self) {
+        if let Some(thread) = self.thread.take() {
+            self.stops.end();
+            // It has a last look some time later, for which nobody has to wait.
+            self.stops.wait_until_ended();
+            drop(thread);
+        }
+    }
+
+    fn totals(&self) -> Option<Totals> {
+        Some(self.stops.totals())
+    }
+
+    fn exempt(&self, pid: Pid) {
+        self.stops.exempt(pid);
+    }
+}
+
+impl Drop for EbpfSource {
+    fn drop(&mut self) {
+        self.let_go();
+    }
+}

@@ -1,0 +1,179 @@
+//! Loads the programs, and says why where the kernel refuses them.
+
+use std::fs;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use libbpf_rs::skel::{OpenSkel, SkelBuilder};
+use libbpf_rs::{Link, MapCore, MapFlags, OpenObject, PrintLevel};
+
+use super::lower::Lowered;
+use super::skeleton::types::limit;
+use super::skeleton::{ExecSkel, ExecSkelBuilder, types};
+use crate::guardian::{Guardian, KernelSide};
+use crate::report::Trouble;
+use crate::sys::Pid;
+
+/// The programs, in the kernel.
+pub struct Programs<'object> {
+    pub skeleton: ExecSkel<'object>,
+    links: Vec<Link>,
+}
+
+const TRACEFS: [&str; 2] =
+    ["/sys/kernel/tracing/events/sched", "/sys/kernel/debug/tracing/events/sched"];
+const BTF: &str = "/sys/kernel/btf/vmlinux";
+
+/// Loads and attaches; the programs do nothing yet.
+pub fn load<'object>(
+    object: &'object mut MaybeUninit<OpenObject>,
+    lowered: &Lowered,
+    system: bool,
+) -> Result<Programs<'object>, Trouble> {
+    // What it says is for its developers; the errors come back to us.
+    libbpf_rs::set_print(Some((PrintLevel::Warn, |_, _| {})));
+    let refused = |step: &'static str| move |error: libbpf_rs::Error| refusal(step, &error);
+    let namespace = fs::metadata("/proc/self/ns/pid")
+        .map_err(|error| Trouble::new(format!("cannot read /proc/self/ns/pid: {error}")))?
+        .ino();
+    if system && namespace != crate::procfs::FIRST_PID_NAMESPACE {
+        return Err(Trouble::new("--system: this is a pid namespace of its own, from which the rest of the system is not seen")
+            .hint("run tracexec outside the container"));
+    }
+    let mut open = ExecSkelBuilder::default().open(object).map_err(refused("open"))?;
+    if let Some(data) = open.maps.rodata_data.as_deref_mut() {
+        data.test_count = lowered.tests.len() as u32;
+        data.tests[..lowered.tests.len()].copy_from_slice(&lowered.tests);
+        data.step_count = lowered.steps.len() as u32;
+        data.steps[..lowered.steps.len()].copy_from_slice(&lowered.steps);
+        data.wants_argv = lowered.wants_argv.into();
+        data.whole_system = system.into();
+        data.tells_tree = lowered.keep.lineage.into();
+        data.tells_argv = (lowered.keep.lineage && lowered.keep.argv).into();
+        data.tells_filename = (lowered.keep.lineage && lowered.keep.filename).into();
+        data.tells_nearest = true.into();
+        data.own_namespace = namespace as u32;
+    }
+    open.progs.handle_rename.set_autoload(lowered.keep.prev_comm);
+    let cpus = libbpf_rs::num_possible_cpus().map_err(refused("count the processors for"))?;
+    open.maps.scratches.set_max_entries(cpus as u32).map_err(refused("size"))?;
+    let slots = limit::SLOTS.0 * cpus as u32;
+    open.maps.stopped.set_max_entries(slots).map_err(refused("size"))?;
+    let skeleton = open.load().map_err(refused("load"))?;
+    let mut words = vec![0u8; size_of::<types::tables>()];
+    for (bytes, word) in words.chunks_exact_mut(2).zip(&lowered.tables) {
+        bytes.copy_from_slice(&word.to_ne_bytes());
+    }
+    skeleton
+        .maps
+        .automata
+        .update(&0u32.to_ne_bytes(), &words, MapFlags::ANY)
+        .map_err(refused("hand the filter to"))?;
+    if system {
+        let pid = std::process::id() as Pid;
+        skeleton
+            .maps
+            .exempt
+            .update(&pid.to_ne_bytes(), &[1], MapFlags::ANY)
+            .map_err(refused("set up"))?;
+    }
+    let programs =
+        [&skeleton.progs.handle_fork, &skeleton.progs.handle_exit, &skeleton.progs.handle_exec];
+    let rename = lowered.keep.prev_comm.then_some(&skeleton.progs.handle_rename);
+    let links = programs
+        .into_iter()
+        .chain(rename)
+        .map(|program| program.attach())
+        .collect::<Result<Vec<Link>, _>>()
+        .map_err(refused("attach"))?;
+    Ok(Programs { skeleton, links })
+}
+
+impl Programs<'_> {
+    /// Starts the process that answers for what they stop.
+    pub fn guardian(&self) -> Result<Guardian, Trouble> {
+        let links: Vec<BorrowedFd<'_>> = self.links.iter().map(AsFd::as_fd).collect();
+        let side = KernelSide {
+            stopped: self.skeleton.maps.stopped.as_fd(),
+            switch: self.skeleton.maps.bss.as_fd(),
+            links: &links,
+        };
+        Guardian::start(Some(side))
+            .map_err(|error| Trouble::new(format!("cannot start the guardian: {error}")))
+    }
+
+    /// Sets them to work, for the tree that begins with this process.
+    pub fn enable(&mut self, command: Option<Pid>) {
+        if let Some(data) = self.skeleton.maps.bss_data.as_deref_mut() {
+            data.root_pid = command.unwrap_or(0);
+            data.enabled = 1;
+        }
+    }
+
+    pub fn disable(&mut self) {
+        if let Some(data) = self.skeleton.maps.bss_data.as_deref_mut() {
+            data.enabled = 0;
+        }
+    }
+
+    pub fn counters(&self) -> types::counters {
+        self.skeleton.maps.bss_data.as_deref().map(|data| data.counters).unwrap_or_default()
+    }
+
+    /// Events that the kernel has passed over because a program of the same kind was running.
+    pub fn missed(&self) -> u64 {
+        let programs = [
+            &self.skeleton.progs.handle_exec,
+            &self.skeleton.progs.handle_fork,
+            &self.skeleton.progs.handle_exit,
+        ];
+        programs.into_iter().map(|program| recursion_misses(program.as_fd().as_raw_fd())).sum()
+    }
+}
+
+fn recursion_misses(program: i32) -> u64 {
+    let mut info = libbpf_rs::libbpf_sys::bpf_prog_info::default();
+    let mut len = size_of_val(&info) as u32;
+    // SAFETY: the kernel writes at most `len` bytes to a structure of that size.
+    let failed = unsafe {
+        libbpf_rs::libbpf_sys::bpf_obj_get_info_by_fd(program, (&raw mut info).cast(), &raw mut len)
+    };
+    if failed == 0 { info.recursion_misses } else { 0 }
+}
+
+/// The cause of a refusal, and what to do.
+fn refusal(step: &str, error: &libbpf_rs::Error) -> Trouble {
+    let trouble = Trouble::new(format!("cannot {step} the eBPF programs: {error}"));
+    match missing() {
+        Some((what, hint)) => Trouble::new(what).hint(hint),
+        None => {
+            trouble.hint("`--backend ptrace` does without; `tracexec doctor` shows what is missing")
+        }
+    }
+}
+
+/// What eBPF needs and this machine, or this user, does not have.
+pub fn missing() -> Option<(String, &'static str)> {
+    if !crate::procfs::Status::own().is_ok_and(|status| status.may_use_bpf()) {
+        return Some((
+            "eBPF needs root, or the capabilities CAP_BPF and CAP_PERFMON".into(),
+            "run it by sudo, with -u \"$USER\" for COMMAND; or `--backend ptrace` does without",
+        ));
+    }
+    if !Path::new(BTF).exists() {
+        return Some((
+            format!("the kernel has no BTF ({BTF})"),
+            "use a kernel built with CONFIG_DEBUG_INFO_BTF, or `--backend ptrace`",
+        ));
+    }
+    if !TRACEFS.iter().any(|path| Path::new(path).join("sched_process_exec/id").exists()) {
+        return Some((
+            "the kernel's tracepoints cannot be read: tracefs is not mounted, or not for this user"
+                .into(),
+            "mount -t tracefs tracefs /sys/kernel/tracing",
+        ));
+    }
+    None
+}

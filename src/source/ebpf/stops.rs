@@ -1,0 +1,180 @@
+//! The processes that the kernel has stopped for us: let go, or handed over, from any thread.
+
+use std::collections::HashMap;
+use std::mem::offset_of;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use libbpf_rs::{MapCore, MapFlags, MapHandle};
+use nix::sys::eventfd::{EfdFlags, EventFd};
+
+use super::load::Programs;
+use super::skeleton::types::{limit, stopped_process};
+use crate::fault;
+use crate::procfs::{Stat, Status};
+use crate::report::Trouble;
+use crate::source::ptrace::admit;
+use crate::source::{Admit, Holder, ParkError, Totals};
+use crate::sys::{self, Pid, SharedWords};
+
+/// How long SIGSTOP may take to act, which is at once unless the process sleeps in the kernel.
+const STOPS_WITHIN: Duration = Duration::from_secs(10);
+
+/// What is stopped, and what is shared with the thread that receives events.
+pub struct Stops {
+    held: Mutex<HashMap<Pid, Stopped>>,
+    /// The programs' map of them.
+    slots: SharedWords,
+    exempt: MapHandle,
+    ending: EventFd,
+    ended: EventFd,
+    totals: Mutex<Totals>,
+}
+
+/// A stopped process.
+pub struct Stopped {
+    pub pidfd: OwnedFd,
+    /// Where the programs have noted it.
+    pub slot: u32,
+}
+
+/// Says so when it is dropped, see [`Stops::say_ended`].
+pub struct End(pub Arc<Stops>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.0.say_ended();
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Stops {
+    pub fn new(programs: &Programs<'_>) -> Result<Stops, Trouble> {
+        let handle = |map| {
+            MapHandle::try_from(map).map_err(|error| {
+                Trouble::new(format!("cannot share a map of the eBPF programs: {error}"))
+            })
+        };
+        let stopped = &programs.skeleton.maps.stopped;
+        let bytes = stopped.max_entries() as usize * size_of::<stopped_process>();
+        let slots = SharedWords::new(stopped.as_fd(), bytes).map_err(|error| {
+            Trouble::new(format!("cannot share a map of the eBPF programs: {error}"))
+        })?;
+        let eventfd = |flags| {
+            EventFd::from_flags(EfdFlags::EFD_CLOEXEC | flags)
+                .map_err(|errno| Trouble::new(format!("cannot make an eventfd: {}", errno.desc())))
+        };
+        Ok(Stops {
+            held: Mutex::default(),
+            slots,
+            exempt: handle(&programs.skeleton.maps.exempt)?,
+            ending: eventfd(EfdFlags::EFD_NONBLOCK)?,
+            ended: eventfd(EfdFlags::empty())?,
+            totals: Mutex::default(),
+        })
+    }
+
+    /// Asks the thread to end.
+    pub fn end(&self) {
+        let _ = self.ending.write(1);
+    }
+
+    /// Readable once the thread is to end.
+    pub fn ending(&self) -> &EventFd {
+        &self.ending
+    }
+
+    /// Tells that nothing more is stopped, but for what is being stopped at this moment.
+    pub fn say_ended(&self) {
+        let _ = self.ended.write(1);
+    }
+
+    /// Waits for that.
+    pub fn wait_until_ended(&self) {
+        let _ = self.ended.read();
+    }
+
+    pub fn totals(&self) -> Totals {
+        *locked(&self.totals)
+    }
+
+    pub fn set_totals(&self, totals: Totals) {
+        *locked(&self.totals) = totals;
+    }
+
+    /// Never to be matched, nor its children.
+    pub fn exempt(&self, pid: Pid) {
+        let _ = self.exempt.update(&pid.to_ne_bytes(), &[1], MapFlags::ANY);
+    }
+
+    pub fn insert(&self, pid: Pid, stopped: Stopped) {
+        locked(&self.held).insert(pid, stopped);
+    }
+
+    /// Sets a process running. Should we die in between, the guardian does it again.
+    pub fn let_run(&self, stopped: &Stopped) {
+        let _ = sys::pidfd_send_signal(stopped.pidfd.as_fd(), libc::SIGCONT);
+        self.forget(stopped.slot);
+    }
+
+    /// Empties a slot. It must not cost a call of bpf(2), see bpf/interface.h.
+    pub fn forget(&self, slot: u32) {
+        let at = slot as usize * size_of::<stopped_process>() + offset_of!(stopped_process, tgid);
+        if slot != limit::NO_SLOT.0 {
+            self.slots.set(at / size_of::<u32>(), 0);
+        }
+    }
+
+    fn hand_over(&self, pid: Pid, admit: Admit) -> Result<Option<String>, ParkError> {
+        fault::point("before-stop");
+        let deadline = Instant::now() + STOPS_WITHIN;
+        // SIGSTOP is on its way; the process runs no instruction of its own before it acts.
+        while !matches!(Stat::read(pid).map_err(|_| ParkError::Gone)?.state, b'T' | b't') {
+            let status = Status::read(pid).map_err(|_| ParkError::Gone)?;
+            if let Some(signal) = status.fatal_pending() {
+                return Err(ParkError::Dying(signal));
+            }
+            if matches!(status.state, b'Z' | b'X') {
+                return Err(ParkError::Gone);
+            }
+            if Instant::now() >= deadline {
+                return Err(ParkError::StillRunning(STOPS_WITHIN));
+            }
+            std::thread::sleep(Duration::from_micros(100));
+        }
+        if let Some(signal) = Status::read(pid).map_err(|_| ParkError::Gone)?.fatal_pending() {
+            return Err(ParkError::Dying(signal));
+        }
+        fault::point("stop-sent");
+        let trouble = match admit {
+            Admit::AsIs => None,
+            Admit::Process(_) | Admit::Anyone => admit::admit(pid, admit)?,
+        };
+        fault::point("detached");
+        Ok(trouble)
+    }
+}
+
+impl Holder for Stops {
+    fn release(&self, pid: Pid) {
+        let stopped = locked(&self.held).remove(&pid);
+        if let Some(stopped) = stopped {
+            self.let_run(&stopped);
+        }
+    }
+
+    fn park(&self, pid: Pid, admit: Admit) -> Result<Option<String>, ParkError> {
+        let stopped = locked(&self.held).remove(&pid).ok_or(ParkError::Gone)?;
+        let result = self.hand_over(pid, admit);
+        match &result {
+            // From here on the session answers for it.
+            Ok(_) => self.forget(stopped.slot),
+            Err(_) => self.let_run(&stopped),
+        }
+        result
+    }
+}

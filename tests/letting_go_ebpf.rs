@@ -1,0 +1,6 @@
+//! The same over eBPF.
+
+#![cfg(feature = "ebpf")]
+
+#[path = "letting_go.rs"]
+mod letting_go;
