@@ -61,7 +61,10 @@ impl Guardian {
             command.args(fds.iter().take(2).map(RawFd::to_string));
             sys::inherit(&mut command, fds);
         }
-        let mut guardian = Guardian { child: command.spawn()?, socket: Some(ours), with_links };
+        let child = command.spawn()?;
+        // Its end of the socket, which would hide from us that it has failed.
+        drop(command);
+        let mut guardian = Guardian { child, socket: Some(ours), with_links };
         if with_links {
             // Before anything can be stopped, it must be ready to answer for it.
             guardian.answer()?;
@@ -109,7 +112,8 @@ pub fn run(kernel: Option<(RawFd, RawFd)>) -> io::Result<()> {
     setpgid(NixPid::from_raw(0), NixPid::from_raw(0))?;
     let mut answers = File::from(OwnedFd::from(socket.try_clone()?));
     if kernel.is_some() {
-        answers.write_all(b"!")?;
+        // Answers may reach nobody any more: that is when there is something to do.
+        let _ = answers.write_all(b"!");
     }
     let mut watched: HashMap<Pid, OwnedFd> = HashMap::new();
     for line in BufReader::new(socket).lines().map_while(Result::ok) {
@@ -118,7 +122,7 @@ pub fn run(kernel: Option<(RawFd, RawFd)>) -> io::Result<()> {
             if let Ok(pidfd) = sys::pidfd_open(pid) {
                 watched.insert(pid, pidfd);
             }
-            answers.write_all(b"!")?;
+            let _ = answers.write_all(b"!");
         } else {
             watched.remove(&pid);
         }
