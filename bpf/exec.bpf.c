@@ -24,8 +24,6 @@ const volatile u8 whole_system = 0;
 const volatile u32 own_namespace = 0; /* the inode of tracexec's pid namespace */
 const volatile u8 tells_tree = 0;     /* every fork, exec and exit of the tree */
 const volatile u8 tells_argv = 0;     /* ... with this of each exec */
-const volatile u8 tells_filename = 0;
-const volatile u8 tells_nearest = 0; /* execs that pass many of the tests */
 
 /* Changed while they run. */
 u8 enabled = 0;
@@ -43,7 +41,7 @@ struct {
     __uint(map_flags, BPF_F_NO_PREALLOC);
     __uint(max_entries, 1 << 20);
     __type(key, s32);
-    __type(value, struct tree_node);
+    __type(value, u32); /* its depth */
 } tree SEC(".maps");
 
 /* tracexec itself and what it has started, which --system never matches. */
@@ -128,14 +126,13 @@ static __always_inline int is_watched(struct trace_event_raw_sched_process_exec 
     }
     if (bpf_map_lookup_elem(&exempt, &tgid) && seen != root_pid)
         return 0;
-    struct tree_node *node = bpf_map_lookup_elem(&tree, &tgid);
-    if (node) {
-        *depth = node->depth;
+    u32 *known = bpf_map_lookup_elem(&tree, &tgid);
+    if (known) {
+        *depth = *known;
         return 1;
     }
     if (seen && seen == root_pid) {
-        struct tree_node root = {};
-        if (bpf_map_update_elem(&tree, &tgid, &root, BPF_ANY))
+        if (bpf_map_update_elem(&tree, &tgid, depth, BPF_ANY))
             ADD_ONE(counters.not_followed);
         bpf_map_delete_elem(&exempt, &tgid);
         root_pid = 0;
@@ -342,7 +339,7 @@ static __always_inline void tell(struct task_struct *task, struct exec *exec, u3
     u32 filename_len = scratch->facts.filename_len;
     if (exec->argv_read)
         tell_string(exec, ARGV_AT, scratch->facts.argv_len, STRING_ARGV, most_argv, argv_flags);
-    if ((tells_filename || tells_nearest) && filename_len != NOT_READ)
+    if (filename_len != NOT_READ)
         tell_string(exec, FILENAME_AT, filename_len, STRING_FILENAME, FILENAME_ROOM, 0);
     struct exec_event *event = bpf_ringbuf_reserve(&events, sizeof *event, 0);
     if (!event) {
@@ -385,8 +382,8 @@ int handle_exec(struct trace_event_raw_sched_process_exec *ctx)
     }
     if (answer != ANSWER_NO) {
         stop(task, &exec, answer);
-    } else if (tells_tree || (tells_nearest && is_near(answers))) {
-        if ((tells_argv || tells_nearest) && !exec.argv_read)
+    } else if (tells_tree || is_near(answers)) {
+        if (!exec.argv_read)
             read_argv(task, &exec);
         tell(task, &exec, tells_argv ? ARGV_ROOM : NEAR_ARGV);
     }
@@ -414,10 +411,10 @@ int handle_fork(struct trace_event_raw_sched_process_fork *ctx)
     s32 child = ctx->child_pid;
     if (!enabled)
         return 0;
-    struct tree_node *node = bpf_map_lookup_elem(&tree, &parent);
-    if (node) {
-        struct tree_node new = {.depth = node->depth + 1, .parent = parent};
-        if (bpf_map_update_elem(&tree, &child, &new, BPF_ANY))
+    u32 *known = bpf_map_lookup_elem(&tree, &parent);
+    if (known) {
+        u32 depth = *known + 1;
+        if (bpf_map_update_elem(&tree, &child, &depth, BPF_ANY))
             ADD_ONE(counters.not_followed);
         if (tells_tree) {
             struct fork_event event = {

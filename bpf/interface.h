@@ -158,12 +158,6 @@ struct stopped_process {
     u32 padding;
 };
 
-/* A process of the tree that is followed. */
-struct tree_node {
-    u32 depth;
-    s32 parent;
-};
-
 struct counters {
     u64 execs;
     u64 not_stopped; /* matches for which there was no room, or no signal */

@@ -24,14 +24,12 @@ typedef u32 __wsum;
 
 enum {
     BPF_ANY = 0,
-    BPF_NOEXIST = 1,
     BPF_F_NO_PREALLOC = 1,
     BPF_F_MMAPABLE = 1 << 10,
     BPF_RB_NO_WAKEUP = 1,
     BPF_RB_FORCE_WAKEUP = 2,
     BPF_MAP_TYPE_HASH = 1,
     BPF_MAP_TYPE_ARRAY = 2,
-    BPF_MAP_TYPE_PERCPU_ARRAY = 6,
     BPF_MAP_TYPE_RINGBUF = 27,
 };
 
@@ -94,7 +92,7 @@ struct file {
 };
 
 struct mm_struct {
-    unsigned long arg_start, arg_end, env_start, env_end;
+    unsigned long arg_start, arg_end;
     struct file *exe_file;
 };
 
@@ -103,7 +101,6 @@ struct task_struct {
     int tgid;
     u32 ptrace;
     u64 start_boottime;
-    struct task_struct *real_parent;
     struct task_struct *group_leader;
     struct pid *thread_pid;
     const struct cred *cred;

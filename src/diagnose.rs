@@ -26,6 +26,17 @@ pub struct Diagnosis {
     pub hint: String,
 }
 
+/// Where tracefs may be, in the order in which libbpf looks for it.
+pub const TRACEFS: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
+/// The kernel's types, which the eBPF programs are fitted to.
+pub const BTF: &str = "/sys/kernel/btf/vmlinux";
+
+/// Whether this user can find the kernel's tracepoint of exec.
+pub fn finds_tracepoints() -> bool {
+    let id = |path: &str| std::path::Path::new(path).join("events/sched/sched_process_exec/id");
+    TRACEFS.into_iter().any(|path| std::fs::read(id(path)).is_ok())
+}
+
 /// Yama's ptrace_scope, `None` where the kernel has no Yama.
 pub fn ptrace_scope() -> Option<u8> {
     std::fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope").ok()?.trim().parse().ok()

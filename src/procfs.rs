@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::PathBuf;
@@ -9,7 +10,7 @@ use std::sync::OnceLock;
 
 use crate::cgroup::Cgroup;
 use crate::event::{Fd, FdKind, Namespace};
-use crate::sys::Pid;
+use crate::sys::{self, Pid};
 
 /// The inode of the machine's first pid namespace (PROC_PID_INIT_INO in the kernel).
 pub const FIRST_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
@@ -48,6 +49,14 @@ impl Stat {
         let text = fs::read(path(pid, "stat"))?;
         parse_stat(&text).ok_or_else(|| malformed("stat"))
     }
+}
+
+/// A pidfd of the process that began at this time, in nanoseconds since boot; `None` if it is no more,
+/// whoever has its number by now.
+pub fn pidfd_of(pid: Pid, began: u64) -> Option<OwnedFd> {
+    let pidfd = sys::pidfd_open(pid).ok()?;
+    let stat = Stat::read(pid).ok()?;
+    (stat.start_time == sys::to_clock_ticks(began)).then_some(pidfd)
 }
 
 fn malformed(file: &str) -> io::Error {

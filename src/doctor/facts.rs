@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
-use crate::diagnose;
+use crate::diagnose::{self, TRACEFS};
 use crate::launcher::catalog::{self, Catalog, Entry};
 use crate::launcher::place::Place as Chosen;
 use crate::launcher::template::{Debugger as Template, Terminal};
@@ -62,8 +62,6 @@ pub struct Tracefs {
     pub readable: bool,
 }
 
-/// Where libbpf looks for it.
-const TRACEFS: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
 /// A line that the kernel shows in a file.
 fn line(path: &str) -> Option<String> {
     fs::read_to_string(path).ok().map(|text| text.trim().to_string())
@@ -82,7 +80,7 @@ impl Facts {
             tracer: (own.tracer != 0).then(|| procfs::comm(own.tracer).unwrap_or_default()),
             ebpf: Ebpf::probe(),
             user_namespace: line("/proc/self/uid_map").is_some_and(|map| !maps_everything(&map)),
-            btf: Path::new("/sys/kernel/btf/vmlinux").exists(),
+            btf: Path::new(diagnose::BTF).exists(),
             tracefs: Tracefs::find(),
             lockdown: line("/sys/kernel/security/lockdown"),
             perf_event_paranoid: line("/proc/sys/kernel/perf_event_paranoid")
@@ -123,9 +121,7 @@ impl Tracefs {
         Tracefs {
             folder: Path::new(TRACEFS[0]).is_dir(),
             mounted: TRACEFS.into_iter().find(|path| is_tracefs(&mounts, path)),
-            readable: TRACEFS.into_iter().any(|path| {
-                fs::read(Path::new(path).join("events/sched/sched_process_exec/id")).is_ok()
-            }),
+            readable: diagnose::finds_tracepoints(),
         }
     }
 }

@@ -66,6 +66,10 @@ impl Ancestry for Unrelated {
 }
 
 impl Node {
+    fn root(pid: Pid) -> Node {
+        Node { pid, depth: 0, parent: None, image: RefCell::new(None) }
+    }
+
     /// A process that has forked and not executed shows its parent's program under its own pid.
     fn as_ancestor(&self) -> Arc<Image> {
         let (pid, depth) = (self.pid as u32, self.depth);
@@ -83,10 +87,9 @@ impl Lineage {
         if !keep.lineage && !keep.prev_comm {
             return None;
         }
-        let root = Node { pid: command, depth: 0, parent: None, image: RefCell::new(None) };
         let mut lineage = Lineage {
             keep,
-            nodes: HashMap::from([(command, Rc::new(root))]),
+            nodes: HashMap::from([(command, Rc::new(Node::root(command)))]),
             comms: HashMap::new(),
         };
         lineage.note_comm(command);
@@ -100,16 +103,10 @@ impl Lineage {
         keep.lineage.then(|| Lineage { keep, nodes: HashMap::new(), comms: HashMap::new() })
     }
 
-    #[cfg(feature = "ebpf")]
-    pub fn knows(&self, pid: Pid) -> bool {
-        self.nodes.contains_key(&pid)
-    }
-
-    /// The tree begins with this process.
+    /// The tree begins with this process, if that is not known yet.
     #[cfg(feature = "ebpf")]
     pub fn begin(&mut self, pid: Pid) {
-        let root = Node { pid, depth: 0, parent: None, image: RefCell::new(None) };
-        self.nodes.insert(pid, Rc::new(root));
+        self.nodes.entry(pid).or_insert_with(|| Rc::new(Node::root(pid)));
     }
 
     /// What a process has executed.

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::vectors::FromProc;
-use crate::event::{Image, Reading, Strings};
-use crate::procfs::{self, Stat, Status};
-use crate::source::stopped::{Ancestry, Vectors};
+use crate::event::{Image, Keep, Reading};
+use crate::procfs::Stat;
+use crate::source::stopped::{Ancestry, StoppedProcess};
 use crate::sys::Pid;
 
 /// The living ancestors of a process, read when they are asked for.
@@ -42,24 +42,21 @@ impl Ancestry for Living {
     }
 }
 
+/// All that can be read of an ancestor. Which file an interpreter was passed is told by a path, which may
+/// name another one by now.
+const KEPT: Keep = Keep {
+    lineage: true,
+    prev_comm: false,
+    argv: true,
+    filename: true,
+    exe: true,
+    interpreter: false,
+    comm: true,
+    cwd: true,
+    ids: true,
+    cgroup: true,
+};
+
 fn image(pid: Pid, depth: u32) -> Image {
-    fn known<T>(result: std::io::Result<T>) -> Reading<T> {
-        result.map_or(Reading::Unknown, Reading::Known)
-    }
-    let mut vectors = FromProc::of(pid);
-    let status = known(Status::read(pid));
-    Image {
-        pid: pid as u32,
-        depth,
-        argv: known(vectors.argv().map(|block| Strings::from_block(block.to_vec()))),
-        filename: known(vectors.filename().map(<[u8]>::to_vec)),
-        exe: known(procfs::link(pid, "exe")),
-        // Which file it was passed is told by a path, which may name another one by now.
-        interpreter: Reading::Unknown,
-        comm: known(procfs::comm(pid)),
-        cwd: known(procfs::link(pid, "cwd")),
-        uid: status.map(|status| status.uid),
-        gid: status.map(|status| status.gid),
-        cgroup: known(procfs::cgroup(pid)),
-    }
+    Image::capture(pid as u32, depth, KEPT, &mut StoppedProcess::new(pid, None, FromProc::read))
 }

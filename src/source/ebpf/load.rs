@@ -7,11 +7,12 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use libbpf_rs::skel::{OpenSkel, SkelBuilder};
-use libbpf_rs::{Link, MapCore, MapFlags, OpenObject, PrintLevel};
+use libbpf_rs::{Link, MapCore, MapFlags, OpenObject, PrintLevel, ProgramMut};
 
 use super::lower::Lowered;
 use super::skeleton::types::limit;
 use super::skeleton::{ExecSkel, ExecSkelBuilder, types};
+use crate::diagnose::{self, BTF};
 use crate::guardian::{Guardian, KernelSide};
 use crate::report::Trouble;
 use crate::sys::Pid;
@@ -21,10 +22,6 @@ pub struct Programs<'object> {
     pub skeleton: ExecSkel<'object>,
     links: Vec<Link>,
 }
-
-const TRACEFS: [&str; 2] =
-    ["/sys/kernel/tracing/events/sched", "/sys/kernel/debug/tracing/events/sched"];
-const BTF: &str = "/sys/kernel/btf/vmlinux";
 
 /// Loads and attaches; the programs do nothing yet.
 pub fn load<'object>(
@@ -52,8 +49,6 @@ pub fn load<'object>(
         data.whole_system = system.into();
         data.tells_tree = lowered.keep.lineage.into();
         data.tells_argv = (lowered.keep.lineage && lowered.keep.argv).into();
-        data.tells_filename = (lowered.keep.lineage && lowered.keep.filename).into();
-        data.tells_nearest = true.into();
         data.own_namespace = namespace as u32;
     }
     open.progs.handle_rename.set_autoload(lowered.keep.prev_comm);
@@ -79,16 +74,20 @@ pub fn load<'object>(
             .update(&pid.to_ne_bytes(), &[1], MapFlags::ANY)
             .map_err(refused("set up"))?;
     }
-    let programs =
-        [&skeleton.progs.handle_fork, &skeleton.progs.handle_exit, &skeleton.progs.handle_exec];
     let rename = lowered.keep.prev_comm.then_some(&skeleton.progs.handle_rename);
-    let links = programs
+    let links = always(&skeleton)
         .into_iter()
         .chain(rename)
         .map(|program| program.attach())
         .collect::<Result<Vec<Link>, _>>()
         .map_err(refused("attach"))?;
     Ok(Programs { skeleton, links })
+}
+
+/// The programs that every session has; execs are seen last, when the others are there.
+fn always<'a, 'object>(skeleton: &'a ExecSkel<'object>) -> [&'a ProgramMut<'object>; 3] {
+    let programs = &skeleton.progs;
+    [&programs.handle_fork, &programs.handle_exit, &programs.handle_exec]
 }
 
 impl Programs<'_> {
@@ -124,12 +123,8 @@ impl Programs<'_> {
 
     /// Events that the kernel has passed over because a program of the same kind was running.
     pub fn missed(&self) -> u64 {
-        let programs = [
-            &self.skeleton.progs.handle_exec,
-            &self.skeleton.progs.handle_fork,
-            &self.skeleton.progs.handle_exit,
-        ];
-        programs.into_iter().map(|program| recursion_misses(program.as_fd().as_raw_fd())).sum()
+        let missed = |program: &ProgramMut<'_>| recursion_misses(program.as_fd().as_raw_fd());
+        always(&self.skeleton).into_iter().map(missed).sum()
     }
 }
 
@@ -168,7 +163,7 @@ pub fn missing() -> Option<(String, &'static str)> {
             "use a kernel built with CONFIG_DEBUG_INFO_BTF, or `--backend ptrace`",
         ));
     }
-    if !TRACEFS.iter().any(|path| Path::new(path).join("sched_process_exec/id").exists()) {
+    if !diagnose::finds_tracepoints() {
         return Some((
             "the kernel's tracepoints cannot be read: tracefs is not mounted, or not for this user"
                 .into(),

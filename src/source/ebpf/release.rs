@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, RawFd};
 use libbpf_rs::libbpf_sys;
 
 use super::skeleton::types::{bss, stopped_process};
-use crate::procfs::Stat;
+use crate::procfs;
 use crate::sys;
 
 /// Switches the programs off, and sends SIGCONT to every process in the map of what was stopped.
@@ -57,10 +57,7 @@ fn look_up(map: RawFd, slot: u32) -> Option<stopped_process> {
 }
 
 fn release(process: &stopped_process) {
-    let Ok(pidfd) = sys::pidfd_open(process.tgid) else { return };
-    let same = Stat::read(process.tgid)
-        .is_ok_and(|stat| stat.start_time == sys::to_clock_ticks(process.start_time));
-    if same {
+    if let Some(pidfd) = procfs::pidfd_of(process.tgid, process.start_time) {
         let _ = sys::pidfd_send_signal(pidfd.as_fd(), libc::SIGCONT);
     }
 }

@@ -12,7 +12,7 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use super::load::Programs;
 use super::skeleton::types::{limit, stopped_process};
 use crate::fault;
-use crate::procfs::{Stat, Status};
+use crate::procfs::Status;
 use crate::report::Trouble;
 use crate::source::ptrace::admit;
 use crate::source::{Admit, Holder, ParkError, Totals};
@@ -133,27 +133,22 @@ impl Stops {
         fault::point("before-stop");
         let deadline = Instant::now() + STOPS_WITHIN;
         // SIGSTOP is on its way; the process runs no instruction of its own before it acts.
-        while !matches!(Stat::read(pid).map_err(|_| ParkError::Gone)?.state, b'T' | b't') {
+        loop {
             let status = Status::read(pid).map_err(|_| ParkError::Gone)?;
             if let Some(signal) = status.fatal_pending() {
                 return Err(ParkError::Dying(signal));
             }
-            if matches!(status.state, b'Z' | b'X') {
-                return Err(ParkError::Gone);
+            match status.state {
+                b'T' | b't' => break,
+                b'Z' | b'X' => return Err(ParkError::Gone),
+                _ if Instant::now() >= deadline => {
+                    return Err(ParkError::StillRunning(STOPS_WITHIN));
+                }
+                _ => std::thread::sleep(Duration::from_micros(100)),
             }
-            if Instant::now() >= deadline {
-                return Err(ParkError::StillRunning(STOPS_WITHIN));
-            }
-            std::thread::sleep(Duration::from_micros(100));
-        }
-        if let Some(signal) = Status::read(pid).map_err(|_| ParkError::Gone)?.fatal_pending() {
-            return Err(ParkError::Dying(signal));
         }
         fault::point("stop-sent");
-        let trouble = match admit {
-            Admit::AsIs => None,
-            Admit::Process(_) | Admit::Anyone => admit::admit(pid, admit)?,
-        };
+        let trouble = admit::admit(pid, admit)?;
         fault::point("detached");
         Ok(trouble)
     }

@@ -32,7 +32,12 @@ fn unexpected() -> io::Error {
 }
 
 impl FromProc {
-    pub fn of(pid: Pid) -> FromProc {
+    /// As [`ReadVectors`](crate::source::stopped::ReadVectors).
+    pub fn read(pid: Pid) -> io::Result<Box<dyn Vectors>> {
+        Ok(Box::new(FromProc::of(pid)))
+    }
+
+    fn of(pid: Pid) -> FromProc {
         FromProc { pid, argv: None, environment: None, filename: None }
     }
 

@@ -15,7 +15,7 @@ use super::skeleton::types::{answer, exec_event};
 use super::stops::{Stopped, Stops};
 use super::vectors::FromProc;
 use crate::fault;
-use crate::procfs::{self, Stat, Status};
+use crate::procfs::{self, Status};
 use crate::source::launch::{Command, Launched, launch};
 use crate::source::lineage::Lineage;
 use crate::source::stopped::{Ancestry, Place, StoppedProcess};
@@ -169,10 +169,7 @@ impl<J: Judge, E: Fn(SourceEvent)> Watch<'_, J, E> {
 
     /// The process of an event, if it is still that one.
     fn stopped(&self, event: &exec_event) -> Option<Stopped> {
-        let found = sys::pidfd_open(event.tgid).ok().filter(|_| {
-            Stat::read(event.tgid)
-                .is_ok_and(|stat| stat.start_time == sys::to_clock_ticks(event.start_time))
-        });
+        let found = procfs::pidfd_of(event.tgid, event.start_time);
         if found.is_none() {
             self.stops.forget(event.slot);
         }
@@ -196,7 +193,7 @@ impl<J: Judge, E: Fn(SourceEvent)> Watch<'_, J, E> {
         let Some(lineage) = &mut self.lineage else {
             return Box::new(Living::new(event.tgid, self.in_tree.then_some(event.depth)));
         };
-        if event.depth == 0 && !lineage.knows(event.kernel_tgid) {
+        if event.depth == 0 {
             lineage.begin(event.kernel_tgid);
         }
         lineage.executing(event.kernel_tgid, event.old_tid);
@@ -220,8 +217,7 @@ impl<J: Judge, E: Fn(SourceEvent)> Watch<'_, J, E> {
             return;
         };
         let place = Place { ancestry, comm_before };
-        let mut facts =
-            StoppedProcess::new(event.tgid, Some(place), |pid| Ok(Box::new(FromProc::of(pid))));
+        let mut facts = StoppedProcess::new(event.tgid, Some(place), FromProc::read);
         if let Some(lineage) = &mut self.lineage {
             lineage.executed(event.kernel_tgid, &mut facts);
         }

@@ -32,7 +32,7 @@ pub(super) fn gone(error: io::Error) -> ParkError {
 pub fn admit(pid: Pid, admit: Admit) -> Result<Option<String>, ParkError> {
     let Some(ptracer) = ptracer(admit) else { return Ok(None) };
     sys::seize(pid, libc::PTRACE_O_TRACESYSGOOD).map_err(gone)?;
-    wait_for(pid, Report::GroupStop)?;
+    wait_for_group_stop(pid)?;
     // Its stop stays, but is no group-stop any more.
     sys::kill(pid, libc::SIGCONT).map_err(gone)?;
     let trouble = match inject::set_ptracer(pid, ptracer, At::UserMode) {
@@ -47,17 +47,15 @@ pub fn admit(pid: Pid, admit: Admit) -> Result<Option<String>, ParkError> {
     Ok(trouble)
 }
 
-/// Waits until a tracee reports this. Of what comes before, nothing has to be kept: a new program has no
-/// handlers, and what ends it is reported as its end.
-fn wait_for(pid: Pid, wanted: Report) -> Result<(), ParkError> {
+/// Waits for the stop that was in force. Of what comes before, nothing has to be kept: a new program has
+/// no handlers, and what ends it is reported as its end.
+fn wait_for_group_stop(pid: Pid) -> Result<(), ParkError> {
     loop {
         let Some((_, status)) = sys::wait_tracee(pid).map_err(gone)? else { continue };
         match Report::decode(status) {
-            report if report == wanted => return Ok(()),
+            Report::GroupStop => return Ok(()),
             Report::Ended(_) => return Err(ParkError::Gone),
             Report::Signal(signal) => sys::cont(pid, signal).map_err(gone)?,
-            // On its way from one stop to the next.
-            Report::GroupStop => sys::listen(pid).map_err(gone)?,
             _ => sys::cont(pid, 0).map_err(gone)?,
         }
     }
