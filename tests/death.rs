@@ -11,7 +11,9 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 
 use support::typed::{Growing, Typed, nothing_is_left_of, processes_of};
-use support::{BACKEND, Running, World, eventually, finish, is_gone, pid_in, state, status_of};
+use support::{
+    BACKEND, Running, WAITING, World, eventually, finish, is_gone, pid_in, state, status_of,
+};
 
 /// The places of `fault::point` on the way of a match that is held for somebody to attach by hand.
 const HELD: [&str; 10] = [
@@ -206,7 +208,7 @@ fn killed_while_one_hit_waits_and_gdb_has_the_other() {
     let in_gdb = pid_in(&stderr.wait_for(" in background"));
     let [one, other] = two.pids();
     let waiting = if one == in_gdb { other } else { one };
-    eventually("the other one waiting", || (state(waiting)? == support::WAITING).then_some(()));
+    eventually("the other one waiting", || (state(waiting)? == WAITING).then_some(()));
     assert_eq!(is_traced_by(waiting, running.pid()), BACKEND == "ptrace");
     let attached = || (state(in_gdb)? == 't' && !is_traced_by(in_gdb, running.pid())).then_some(());
     eventually("gdb having the first", attached);
@@ -219,29 +221,6 @@ fn killed_while_one_hit_waits_and_gdb_has_the_other() {
     fs::write(done, "").unwrap();
     runs_freely(in_gdb);
     two.end("5 5");
-}
-
-#[test]
-fn killed_while_gdb_has_our_terminal() {
-    let two = Two::new();
-    let mut typed = Typed::start(&two.world, &["-m", "basename=until"], &two.script);
-    let in_gdb = typed.hit();
-    typed.screen.wait_for("(gdb) ");
-    let [one, other] = two.pids();
-    let waiting = if one == in_gdb { other } else { one };
-    eventually("the other one waiting", || (state(waiting)? == support::WAITING).then_some(()));
-
-    support::signal_process(typed.tracexec, libc::SIGKILL);
-    eventually("tracexec's end", || is_gone(typed.tracexec).then_some(()));
-    runs_freely(waiting);
-    // Whoever started tracexec takes the terminal back, so that gdb cannot stay.
-    runs_freely(in_gdb);
-    let status = two.world.path("status");
-    fs::write(two.world.path("flag"), "").unwrap();
-    let found = eventually("both statuses", || fs::read_to_string(&status).ok());
-    assert_eq!(found, "5 5\n");
-    assert_eq!(typed.finish().code(), 137);
-    nothing_is_left_of(&two.world);
 }
 
 #[test]
@@ -272,7 +251,7 @@ fn a_termination_lets_all_go() {
         let parked = pid_in(&stderr.wait_for(": held"));
         let [one, other] = two.pids();
         let waiting = if one == parked { other } else { one };
-        eventually("the other one waiting", || (state(waiting)? == support::WAITING).then_some(()));
+        eventually("the other one waiting", || (state(waiting)? == WAITING).then_some(()));
         running.signal(signal);
         assert_eq!(finish_apart(running), status);
         runs_freely(parked);
@@ -290,24 +269,28 @@ fn finish_apart(mut running: Running) -> i32 {
     status.code().unwrap_or(-1)
 }
 
+/// Whoever started tracexec takes the terminal back, so that gdb cannot stay.
 #[test]
-fn a_termination_ends_a_debugger_on_our_terminal_and_all_goes_on() {
-    let two = Two::new();
-    let mut typed = Typed::start(&two.world, &["-m", "basename=until"], &two.script);
-    let in_gdb = typed.hit();
-    typed.screen.wait_for("(gdb) ");
-    let [one, other] = two.pids();
-    let waiting = if one == in_gdb { other } else { one };
-    eventually("the other one waiting", || (state(waiting)? == support::WAITING).then_some(()));
-    support::signal_process(typed.tracexec, libc::SIGTERM);
-    eventually("tracexec's end", || is_gone(typed.tracexec).then_some(()));
-    runs_freely(waiting);
-    runs_freely(in_gdb);
-    let status = two.world.path("status");
-    fs::write(two.world.path("flag"), "").unwrap();
-    eventually("both statuses", || (fs::read_to_string(&status).ok()? == "5 5\n").then_some(()));
-    assert_eq!(typed.finish().code(), 143);
-    nothing_is_left_of(&two.world);
+fn our_end_ends_a_debugger_on_our_terminal_and_all_goes_on() {
+    for (signal, code) in [(libc::SIGTERM, 143), (libc::SIGKILL, 137)] {
+        let two = Two::new();
+        let mut typed = Typed::start(&two.world, &["-m", "basename=until"], &two.script);
+        let in_gdb = typed.hit();
+        typed.screen.wait_for("(gdb) ");
+        let [one, other] = two.pids();
+        let waiting = if one == in_gdb { other } else { one };
+        eventually("the other one waiting", || (state(waiting)? == WAITING).then_some(()));
+        support::signal_process(typed.tracexec, signal);
+        eventually("tracexec's end", || is_gone(typed.tracexec).then_some(()));
+        runs_freely(waiting);
+        runs_freely(in_gdb);
+        let status = two.world.path("status");
+        fs::write(two.world.path("flag"), "").unwrap();
+        let found = eventually("both statuses", || fs::read_to_string(&status).ok());
+        assert_eq!(found, "5 5\n");
+        assert_eq!(typed.finish().code(), code);
+        nothing_is_left_of(&two.world);
+    }
 }
 
 #[test]

@@ -7,7 +7,6 @@ mod support;
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
-use std::path::Path;
 use std::process::Command;
 
 use support::typed::nothing_is_left_of;
@@ -183,15 +182,21 @@ fn tracexec_works_inside_a_pid_namespace() {
     assert!(outcome.stderr.contains("a pid namespace of its own"), "{}", outcome.stderr);
 }
 
-/// Starts a session over a tracer that tells its pid and traces `hello`; that pid and what came of it.
-fn under_a_tracer(world: &World, how: &str, hello: &Path, tracer: &str) -> (String, Outcome) {
+/// Starts a session over a tracer that tells its pid and traces `until FLAG`; that pid, the hit and what
+/// came of it. The program lives until it was told of: what is not stopped can end before that.
+fn under_a_tracer(how: &str, tracer: &str) -> (String, String, Outcome) {
+    let world = World::new();
+    let (until, flag) = (world.fixture("until", &[]), world.path("flag"));
     let script = format!("echo $$; exec {tracer}");
-    let mut command = world.tracexec(["debug", how, "-m", "basename=hello", "--", "sh", "-c"]);
-    command.arg(script).arg("sh").arg(hello);
-    let outcome = finish(world.start(command));
-    nothing_is_left_of(world);
-    let pid = outcome.out().lines().next().unwrap_or_default().to_string();
-    (pid, outcome)
+    let mut command = world.tracexec(["debug", how, "-m", "basename=until", "--", "sh", "-c"]);
+    command.arg(script).arg("sh").arg(until).arg(&flag);
+    let mut session = world.start(command);
+    let hit = session.stderr_line("until ");
+    fs::write(flag, "").unwrap();
+    let outcome = finish(session);
+    nothing_is_left_of(&world);
+    assert_eq!(outcome.stderr.matches("(basename=until)").count(), 0, "{}", outcome.stderr);
+    (outcome.out().lines().next().unwrap_or_default().to_string(), hit, outcome)
 }
 
 #[test]
@@ -199,18 +204,15 @@ fn strace_works_inside_the_tree_and_what_it_traces_is_told_and_not_stopped() {
     if !ebpf::available() {
         return;
     }
-    let world = World::new();
-    let hello = world.fixture("hello", &[]);
-    let strace = "strace -f -o /dev/null sh -c '\"$0\" one; exit $?' \"$1\"";
-    let (pid, outcome) = under_a_tracer(&world, "--hold", &hello, strace);
-    assert_eq!(outcome.code(), 3, "{}", outcome.stderr);
-    assert_eq!(outcome.out(), format!("{pid}\none\nhello\n"), "{}", outcome.stderr);
-    let hits = hits(&outcome);
-    assert_eq!(hits.len(), 1, "{}", outcome.stderr);
-    let told = format!("hello one (basename=hello): not held, process {pid} traces it already");
-    assert!(hits[0].ends_with(&told), "{}", outcome.stderr);
-    let (_, outcome) = under_a_tracer(&world, "--list", &hello, strace);
-    assert_eq!((outcome.code(), self::hits(&outcome).len()), (3, 1), "{}", outcome.stderr);
+    let strace = "strace -f -o /dev/null sh -c '\"$0\" \"$1\"; exit $?' \"$1\" \"$2\"";
+    let (pid, hit, outcome) = under_a_tracer("--hold", strace);
+    assert_eq!(outcome.code(), 5, "{}", outcome.stderr);
+    assert_eq!(outcome.out(), format!("{pid}\nrunning\n"), "{}", outcome.stderr);
+    let told = format!("(basename=until): not held, process {pid} traces it already");
+    assert!(hit.ends_with(&told), "{hit}");
+    let (_, hit, outcome) = under_a_tracer("--list", strace);
+    assert_eq!(outcome.code(), 5, "{}", outcome.stderr);
+    assert!(hit.ends_with("(basename=until)"), "{hit}");
 }
 
 #[test]
@@ -218,17 +220,13 @@ fn gdb_works_inside_the_tree() {
     if !ebpf::available() {
         return;
     }
-    let world = World::new();
-    let hello = world.fixture("hello", &[]);
-    let gdb = "gdb -q -batch -nx -ex 'break main' -ex run -ex bt -ex continue \"$1\"";
-    let (pid, outcome) = under_a_tracer(&world, "--hold", &hello, gdb);
+    let gdb = "gdb -q -batch -nx -ex 'break main' -ex run -ex bt -ex continue --args \"$1\" \"$2\"";
+    let (pid, hit, outcome) = under_a_tracer("--hold", gdb);
     assert_eq!(outcome.code(), 0, "{}", outcome.stderr);
     let out = outcome.out();
     assert!(out.contains("Breakpoint 1, main"), "{out}");
-    assert!(out.contains("exited with code 03"), "{out}");
-    let hits = hits(&outcome);
-    assert_eq!(hits.len(), 1, "{}", outcome.stderr);
-    assert!(hits[0].ends_with(&format!("not held, process {pid} traces it already")), "{hits:?}");
+    assert!(out.contains("exited with code 05"), "{out}");
+    assert!(hit.ends_with(&format!("not held, process {pid} traces it already")), "{hit}");
 }
 
 /// A folder that everybody can reach.

@@ -6,6 +6,9 @@
 mod support;
 
 use std::fs;
+use std::io::Write;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
@@ -31,29 +34,6 @@ fn over_all(world: &World, group: u32, name: &str, options: &[&str]) -> Running 
     world.start(tracexec)
 }
 
-/// Starts a program of a group, outside any tree.
-fn outside(world: &World, group: u32, program: &Path, word: &str) -> Running {
-    let mut command = Command::new(program);
-    command.arg(word).gid(group);
-    world.prepare(&mut command);
-    world.start(command)
-}
-
-/// Starts it again and again until tracexec, which needs a moment to begin, has it stopped.
-fn stopped(world: &World, group: u32, program: &Path, word: &str) -> Running {
-    loop {
-        let mut running = outside(world, group, program, word);
-        let pid = running.pid();
-        let stopped = eventually("a stop, or an end", || match state(pid) {
-            Some('T') => Some(true),
-            _ => running.child().try_wait().unwrap().map(|_| false),
-        });
-        if stopped {
-            return running;
-        }
-    }
-}
-
 #[test]
 fn what_waits_and_what_is_parked_in_other_trees_runs_on() {
     if !ebpf::available() {
@@ -65,10 +45,11 @@ fn what_waits_and_what_is_parked_in_other_trees_runs_on() {
     let options = ["--hold", "--sessions", "1", "--when-busy", "wait"];
     let mut session = over_all(&world, group, "hello", &options);
     let programs = ebpf::programs_of(session.pid());
-    let parked = stopped(&world, group, &hello, "parked");
+    let parked = ebpf::stopped(&mut session, &world, group, &hello, &["parked"]);
     assert_eq!(pid_in(&session.stderr_line(": held")), parked.pid());
-    let waiting: Vec<Running> = (0..5).map(|_| stopped(&world, group, &hello, "waiting")).collect();
-    let of_another = outside(&world, group, Path::new("/bin/sleep"), "1000");
+    let waiting: Vec<Running> =
+        (0..5).map(|_| ebpf::stopped(&mut session, &world, group, &hello, &["waiting"])).collect();
+    let of_another = ebpf::outside(&world, group, Path::new("/bin/sleep"), &["1000"]);
     support::signal_process(of_another.pid(), libc::SIGSTOP);
     eventually("a stop of somebody else's", || {
         (state(of_another.pid()) == Some('T')).then_some(())
@@ -102,11 +83,11 @@ fn what_a_debugger_has_stays_with_it_and_runs_on_after_it() {
     let mut stderr = Growing::new(session.child().stderr.take().unwrap());
     let programs = ebpf::programs_of(session.pid());
     // It is stopped by tracexec first, then by gdb.
-    let in_gdb = stopped(&world, group, &hello, "one");
+    let in_gdb = ebpf::stopped(&mut session, &world, group, &hello, &["one"]);
     stderr.wait_for(" in background");
     let tracer = || status_of(in_gdb.pid(), "TracerPid").filter(|tracer| tracer != "0");
     eventually("gdb", tracer);
-    let waiting = stopped(&world, group, &hello, "two");
+    let waiting = ebpf::stopped(&mut session, &world, group, &hello, &["two"]);
     kill(&mut session, &programs);
     assert_eq!(finish(waiting).code(), 3);
     assert!(tracer().is_some());
@@ -128,10 +109,10 @@ fn storm(world: &World, options: &[&str]) -> Running {
 
 #[track_caller]
 fn all_went_well(world: &World) {
-    let result = world.path("result");
-    let result = eventually("the storm's end", || fs::read_to_string(&result).ok());
-    assert!(result.starts_with("1200 right, "), "{result}");
+    // First, since it tells what is stuck.
     nothing_is_left_of(world);
+    let result = fs::read_to_string(world.path("result")).unwrap();
+    assert!(result.starts_with("1200 right, "), "{result}");
 }
 
 #[test]
@@ -234,7 +215,7 @@ fn at_each_step_of_a_hand_over_of_another_tree_s_program() {
         let mut session = world.start(command);
         let programs = ebpf::programs_of(session.pid());
         eventually("the death", || {
-            let outcome = finish(outside(&world, group, &hello, "one"));
+            let outcome = finish(ebpf::outside(&world, group, &hello, &["one"]));
             assert_eq!((outcome.code(), outcome.out().as_str()), (3, "one\nhello\n"), "{place}");
             session.child().try_wait().unwrap()
         });
@@ -242,4 +223,24 @@ fn at_each_step_of_a_hand_over_of_another_tree_s_program() {
         ebpf::are_gone(&programs);
         nothing_is_left_of(&world);
     }
+}
+
+/// Its answer then reaches nobody, which must not keep it from its work.
+#[test]
+fn a_guardian_whose_tracexec_died_before_the_answer_lets_run_what_it_was_told_of() {
+    let world = World::new();
+    let sleep = ebpf::outside(&world, 0, Path::new("/bin/sleep"), &["1000"]);
+    support::signal_process(sleep.pid(), libc::SIGSTOP);
+    eventually("the stop", || (state(sleep.pid()) == Some('T')).then_some(()));
+    let (mut ours, theirs) = UnixStream::pair().unwrap();
+    writeln!(ours, "+{}", sleep.pid()).unwrap();
+    drop(ours);
+    let mut guardian = Command::new(support::TRACEXEC);
+    world.prepare(&mut guardian);
+    guardian.arg("guardian").stdin(OwnedFd::from(theirs));
+    let mut guardian = world.start(guardian);
+    eventually("the guardian's end", || guardian.child().try_wait().unwrap());
+    eventually("a process that goes on", || (state(sleep.pid()) == Some('S')).then_some(()));
+    drop(sleep);
+    nothing_is_left_of(&world);
 }

@@ -4,10 +4,10 @@
 mod support;
 
 use std::fs;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use support::typed::{Growing, Typed, nothing_is_left_of};
-use support::{World, eventually, finish, pid_in, signal_process, status_of};
+use support::{Outcome, World, eventually, finish, pid_in, signal_process, status_of};
 
 #[test]
 fn after_the_first_stop_signals_are_handled_as_by_default() {
@@ -90,8 +90,9 @@ fn gdb_backtrace_at_the_entry_needs_no_terminal() {
     assert_eq!(outcome.code(), 0);
 }
 
-#[test]
-fn a_gdb_elsewhere_connects_to_the_port_that_gdbserver_listens_on() {
+/// Has a gdb elsewhere connect to gdbserver on a match, with these commands, and checks what the build then
+/// sees; what gdb said.
+fn elsewhere(commands: &[&str]) -> Outcome {
     let world = World::new();
     let hello = world.fixture("hello", &[]);
     let mut command = world.tracexec(["debug", "-m", "basename=hello", "--debugger", "gdbserver"]);
@@ -101,42 +102,30 @@ fn a_gdb_elsewhere_connects_to_the_port_that_gdbserver_listens_on() {
     stderr.wait_for("connect with: ");
     let line = stderr.wait_for("\n");
     stderr.wait_for("Listening on port");
-    let mut words = shell_words::split(&line).unwrap();
-    words.extend(["-batch", "-ex", "break main", "-ex", "continue"].map(String::from));
-    words.extend(["-ex", "bt", "-ex", "continue"].map(String::from));
+    let words = shell_words::split(&line).unwrap();
     let mut gdb = Command::new(&words[0]);
     world.prepare(&mut gdb);
-    gdb.args(&words[1..]).stdin(Stdio::null());
+    gdb.args(&words[1..]).arg("-batch");
+    gdb.args(commands.iter().flat_map(|command| ["-ex", command]));
     let gdb = finish(world.start(gdb));
-    assert!(gdb.out().contains("Breakpoint 1, main ("), "{}\n{}", gdb.out(), gdb.stderr);
-    assert!(gdb.out().contains("exited with code 03"), "{}\n{}", gdb.out(), gdb.stderr);
-    assert!(!gdb.out().contains("Program received"), "{}", gdb.out());
     let outcome = finish(running);
     assert_eq!(outcome.out(), "a\nhello\nstatus 3\n", "{}", stderr.all());
     nothing_is_left_of(&world);
+    gdb
+}
+
+#[test]
+fn a_gdb_elsewhere_connects_to_the_port_that_gdbserver_listens_on() {
+    let gdb = elsewhere(&["break main", "continue", "bt", "continue"]);
+    assert!(gdb.out().contains("Breakpoint 1, main ("), "{}\n{}", gdb.out(), gdb.stderr);
+    assert!(gdb.out().contains("exited with code 03"), "{}\n{}", gdb.out(), gdb.stderr);
+    assert!(!gdb.out().contains("Program received"), "{}", gdb.out());
 }
 
 #[test]
 fn a_gdb_elsewhere_that_detaches_leaves_a_process_that_runs_on() {
-    let world = World::new();
-    let hello = world.fixture("hello", &[]);
-    let mut command = world.tracexec(["debug", "-m", "basename=hello", "--debugger", "gdbserver"]);
-    command.args(["--", "sh", "-c"]).arg(format!("{} a; echo status $?", hello.display()));
-    let mut running = world.start(command);
-    let mut stderr = Growing::new(running.child().stderr.take().unwrap());
-    stderr.wait_for("connect with: ");
-    let line = stderr.wait_for("\n");
-    stderr.wait_for("Listening on port");
-    let mut words = shell_words::split(&line).unwrap();
-    words.extend(["-batch", "-ex", "detach"].map(String::from));
-    let mut gdb = Command::new(&words[0]);
-    world.prepare(&mut gdb);
-    gdb.args(&words[1..]);
-    let gdb = finish(world.start(gdb));
+    let gdb = elsewhere(&["detach"]);
     assert!(gdb.out().contains("detached]"), "{}\n{}", gdb.out(), gdb.stderr);
-    let outcome = finish(running);
-    assert_eq!(outcome.out(), "a\nhello\nstatus 3\n", "{}", stderr.all());
-    nothing_is_left_of(&world);
 }
 
 #[test]

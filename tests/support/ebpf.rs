@@ -1,10 +1,13 @@
 //! What only the tests of the eBPF source need.
 
 use std::fs;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Command;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::{World, eventually, finish};
+use super::{Running, World, eventually, finish, state};
 
 /// Whether eBPF may be used here. Where it may not, the reason is printed, which fails a run that is
 /// to be complete.
@@ -13,7 +16,7 @@ pub fn available() -> bool {
     static REFUSED: OnceLock<Option<String>> = OnceLock::new();
     let refused = REFUSED.get_or_init(|| {
         let world = World::new();
-        let mut command = std::process::Command::new(super::TRACEXEC);
+        let mut command = Command::new(super::TRACEXEC);
         command.args(["debug", "--backend", "ebpf", "--list", "-m", "argc=99", "--", "true"]);
         world.prepare(&mut command);
         let outcome = finish(world.start(command));
@@ -30,6 +33,36 @@ pub fn available() -> bool {
 pub fn own_group() -> u32 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     1_000_000 + std::process::id() * 16 + NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+/// Starts a program of a group, in nobody's tree.
+#[track_caller]
+pub fn outside(world: &World, group: u32, program: &Path, words: &[&str]) -> Running {
+    let mut command = Command::new(program);
+    command.args(words).gid(group);
+    world.prepare(&mut command);
+    world.start(command)
+}
+
+/// Starts it again and again until the session, which needs a moment to begin, has it stopped.
+#[track_caller]
+pub fn stopped(
+    session: &mut Running,
+    world: &World,
+    group: u32,
+    program: &Path,
+    words: &[&str],
+) -> Running {
+    eventually("a stopped program", || {
+        session.assert_runs();
+        let mut running = outside(world, group, program, words);
+        let pid = running.pid();
+        eventually("a stop, or an end", || match state(pid) {
+            Some('T') => Some(true),
+            _ => running.child().try_wait().unwrap().map(|_| false),
+        })
+        .then_some(running)
+    })
 }
 
 /// The programs that a running tracexec has attached, by what its guardian keeps.

@@ -174,6 +174,16 @@ impl Running {
         signal_process(self.pid(), signal);
     }
 
+    /// Fails, with what it said, if it has ended.
+    #[track_caller]
+    pub fn assert_runs(&mut self) {
+        if let Some(status) = self.child().try_wait().unwrap() {
+            let mut said = String::new();
+            let _ = self.child().stderr.take().map(|mut stderr| stderr.read_to_string(&mut said));
+            panic!("it has ended, {status}:\n{said}");
+        }
+    }
+
     /// Reads its standard error until a line contains `text`; that line.
     #[track_caller]
     pub fn stderr_line(&mut self, text: &str) -> String {
