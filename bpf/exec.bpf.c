@@ -7,162 +7,43 @@
 #include <bpf/bpf_core_read.h>
 
 #include "interface.h"
+#include "scratch.bpf.h"
+#include "events.bpf.h"
+#include "tree.bpf.h"
 #include "filter.bpf.h"
+#include "path.bpf.h"
+#include "record.bpf.h"
+#include "stop.bpf.h"
+#include "call.bpf.h"
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";
 
-#define SIGSTOP 19
-/* Of the ring buffer, in bytes; userspace is woken when a quarter is full. */
-#define EVENT_ROOM (1 << 20)
 /* As many execs are told that passed the same number of tests. */
 #define NEAR_EACH 6
 /* Of the argv of those, in bytes. */
 #define NEAR_ARGV 4096
 
 /* Set before the programs are loaded; what is not needed is then dead code. */
-const volatile u8 whole_system = 0;
-const volatile u32 own_namespace = 0; /* the inode of tracexec's pid namespace */
 const volatile u8 tells_tree = 0;     /* every fork, exec and exit of the tree */
 const volatile u8 tells_argv = 0;     /* ... with this of each exec */
 
 /* Changed while they run. */
 u8 enabled = 0;
-s32 root_pid = 0; /* COMMAND, in tracexec's pid namespace, until its first exec */
-struct counters counters = {};
 u32 near_told[MAX_TESTS + 1] = {}; /* how many execs were told that passed so many tests */
-
-struct {
-    __uint(type, BPF_MAP_TYPE_RINGBUF);
-    __uint(max_entries, EVENT_ROOM);
-} events SEC(".maps");
-
-struct {
-    __uint(type, BPF_MAP_TYPE_HASH);
-    __uint(map_flags, BPF_F_NO_PREALLOC);
-    __uint(max_entries, 1 << 20);
-    __type(key, s32);
-    __type(value, u32); /* its depth */
-} tree SEC(".maps");
-
-/* tracexec itself and what it has started, which --system never matches. */
-struct {
-    __uint(type, BPF_MAP_TYPE_HASH);
-    __uint(map_flags, BPF_F_NO_PREALLOC);
-    __uint(max_entries, 1 << 16);
-    __type(key, s32);
-    __type(value, u8);
-} exempt SEC(".maps");
-
-struct {
-    __uint(type, BPF_MAP_TYPE_ARRAY);
-    __uint(map_flags, BPF_F_MMAPABLE);
-    __uint(max_entries, SLOTS); /* userspace multiplies it by the number of CPUs */
-    __type(key, u32);
-    __type(value, struct stopped_process);
-} stopped SEC(".maps");
-
-struct name {
-    u8 bytes[16];
-};
-
-/* The name that a task had before its last renaming, an exec is one, too. */
-struct {
-    __uint(type, BPF_MAP_TYPE_HASH);
-    __uint(map_flags, BPF_F_NO_PREALLOC);
-    __uint(max_entries, 1 << 20);
-    __type(key, s32);
-    __type(value, struct name);
-} names SEC(".maps");
 
 /* Named in data, so that the generated bindings have these types too. */
 const volatile struct exec_event unused_exec_event = {};
+const volatile struct call_event unused_call_event = {};
 const volatile struct string_event unused_string_event = {};
+const volatile struct fd_event unused_fd_event = {};
+const volatile struct path_event unused_path_event = {};
 const volatile struct fork_event unused_fork_event = {};
 const volatile struct exit_event unused_exit_event = {};
 const volatile enum limit unused_limit = 0;
 const volatile enum event_flag unused_event_flag = 0;
+const volatile enum recorded_part unused_recorded_part = 0;
+const volatile enum path_kind unused_path_kind = 0;
 const volatile enum filter_step unused_filter_step = 0;
-
-/* As many pid namespaces are looked through; the kernel's MAX_PID_NS_LEVEL. */
-#define NAMESPACES 32
-
-/* Relaxed, so that every clang makes it an addition without a result: one with a result, which Linux has
-   had since 5.12 only, is refused before. */
-#define ADD_ONE(number) ((void)__atomic_fetch_add(&(number), 1, __ATOMIC_RELAXED))
-
-/* A process's id as tracexec sees it, 0 if it is in no namespace of ours. */
-static __always_inline s32 own_view(struct task_struct *task)
-{
-    struct pid *pid = BPF_CORE_READ(task, group_leader, thread_pid);
-    u32 level = BPF_CORE_READ(pid, level);
-    for (u32 i = 0; i <= NAMESPACES; i++) {
-        struct upid upid = {};
-        if (i > level || bpf_core_read(&upid, sizeof upid, &pid->numbers[i]))
-            break;
-        if (BPF_CORE_READ(upid.ns, ns.inum) == own_namespace)
-            return upid.nr;
-    }
-    return 0;
-}
-
-static __always_inline u64 start_time(struct task_struct *task)
-{
-    struct task_struct *leader = BPF_CORE_READ(task, group_leader);
-    if (bpf_core_field_exists(leader->start_boottime))
-        return BPF_CORE_READ(leader, start_boottime);
-    struct task_struct___before_5_5 *old = (void *)leader;
-    return BPF_CORE_READ(old, real_start_time);
-}
-
-/* Whether an exec is one that we watch; its depth. */
-static __always_inline int is_watched(struct trace_event_raw_sched_process_exec *ctx, s32 tgid, s32 seen, u32 *depth)
-{
-    s32 old = ctx->old_pid;
-    if (old != tgid) {
-        /* A thread has become the leader: its own id is no more. */
-        bpf_map_delete_elem(&tree, &old);
-        bpf_map_delete_elem(&exempt, &old);
-        bpf_map_delete_elem(&names, &old);
-    }
-    if (bpf_map_lookup_elem(&exempt, &tgid) && seen != root_pid)
-        return 0;
-    u32 *known = bpf_map_lookup_elem(&tree, &tgid);
-    if (known) {
-        *depth = *known;
-        return 1;
-    }
-    if (seen && seen == root_pid) {
-        if (bpf_map_update_elem(&tree, &tgid, depth, BPF_ANY))
-            ADD_ONE(counters.not_followed);
-        bpf_map_delete_elem(&exempt, &tgid);
-        root_pid = 0;
-        return 1;
-    }
-    return whole_system;
-}
-
-/* What is known of the exec at hand. */
-struct exec {
-    s32 tgid;
-    s32 seen;
-    s32 old_tid;
-    u32 depth;
-    u64 id;
-    u32 records;
-    u32 argv_read;
-};
-
-/* Whether userspace is to be woken for a record that can wait. */
-static __always_inline u64 when_full(void)
-{
-    /* BPF_RB_AVAIL_DATA */
-    return bpf_ringbuf_query(&events, 0) > EVENT_ROOM / 4 ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP;
-}
-
-static __always_inline u32 text_len(long read)
-{
-    return read > 0 ? read - 1 : NOT_READ;
-}
 
 /* Reads what the tests ask for and argv is not. */
 static __always_inline void read_facts(struct trace_event_raw_sched_process_exec *ctx, struct task_struct *task,
@@ -231,33 +112,7 @@ static __always_inline u64 argv_answers(u64 answers)
     return answers;
 }
 
-/* Notes a process as stopped. Nobody else fills the slots of this CPU. */
-__noinline u32 take_slot(u64 start_time, s32 tgid)
-{
-    u32 first = bpf_get_smp_processor_id() * SLOTS;
-    for (u32 i = 0; i < SLOTS; i++) {
-        u32 slot = first + i;
-        struct stopped_process *mark = bpf_map_lookup_elem(&stopped, &slot);
-        if (!mark)
-            break;
-        if (mark->tgid)
-            continue;
-        mark->start_time = start_time;
-        asm volatile("" ::: "memory"); /* the tgid makes it valid */
-        mark->tgid = tgid;
-        return slot;
-    }
-    return NO_SLOT;
-}
-
-static __always_inline void give_back(u32 slot)
-{
-    struct stopped_process *mark = bpf_map_lookup_elem(&stopped, &slot);
-    if (mark)
-        mark->tgid = 0;
-}
-
-/* Sends bytes of the scratch. */
+/* Sends bytes of the scratch that the filter has asked for. */
 static __always_inline void tell_string(struct exec *exec, u32 at, u32 len, u32 kind, u32 most, u32 flags)
 {
     struct scratch *scratch = scratch_of_cpu();
@@ -268,69 +123,55 @@ static __always_inline void tell_string(struct exec *exec, u32 at, u32 len, u32 
         flags |= FLAG_POSSIBLE_TRUNCATION;
     }
     struct string_event *event = (void *)(scratch->bytes + at - sizeof *event);
-    event->header.id = exec->id;
-    event->header.counter = exec->records++;
-    event->header.kind = EVENT_STRING;
-    event->header.flags = flags;
-    event->header.pid = exec->seen;
+    begin_record(&event->header, exec, EVENT_STRING, flags);
     event->kind = kind;
     event->len = len;
-    bpf_ringbuf_output(&events, event, sizeof *event + len, when_full());
+    exec->strings++;
+    send(exec, event, sizeof *event + len);
 }
 
-static __always_inline void fill(struct exec_event *event, struct task_struct *task, struct exec *exec, u32 answer)
+/* Records an exec: all that userspace wants to know of it. */
+static __always_inline void record(struct task_struct *task, struct exec *exec, u32 answer)
 {
-    event->header.id = exec->id;
-    event->header.counter = exec->records++;
-    event->header.kind = EVENT_SYSEXIT;
-    event->header.flags = 0;
-    event->header.pid = exec->seen;
-    event->start_time = start_time(task);
-    event->tgid = exec->seen;
-    event->kernel_tgid = exec->tgid;
-    event->uid = BPF_CORE_READ(task, cred, euid.val);
-    event->gid = BPF_CORE_READ(task, cred, egid.val);
-    event->depth = exec->depth;
-    event->answer = answer;
-    event->stopped = 0;
-    event->slot = NO_SLOT;
-    event->traced = BPF_CORE_READ(task, ptrace) != 0;
-    event->old_tid = exec->old_tid;
-    bpf_get_current_comm(event->comm, sizeof event->comm);
-    struct name *name = bpf_map_lookup_elem(&names, &exec->tgid);
-    if (name)
-        __builtin_memcpy(event->prev_comm, name->bytes, sizeof event->prev_comm);
+    struct scratch *scratch = scratch_of_cpu();
+    if (!scratch)
+        return;
+    if (scratch->facts.filename_len == NOT_READ)
+        exec->flags |= FLAG_FILENAME_UNREADABLE;
     else
-        __builtin_memset(event->prev_comm, 0, sizeof event->prev_comm);
-}
-
-/* Stops the current process, once userspace is sure to hear of it. */
-static __always_inline void stop(struct task_struct *task, struct exec *exec, u32 answer)
-{
+        tell_string(exec, FILENAME_AT, scratch->facts.filename_len, STRING_FILENAME, FILENAME_ROOM, 0);
+    struct mm_struct *mm = BPF_CORE_READ(task, mm);
+    u64 env_len = 0, start = BPF_CORE_READ(mm, env_start), end = BPF_CORE_READ(mm, env_end);
+    u64 argv_len = tell_block(BPF_CORE_READ(mm, arg_start), BPF_CORE_READ(mm, arg_end), STRING_ARGV);
+    if (records_env)
+        env_len = tell_block(start, end, STRING_ENV);
+    if (argv_len > MAX_BLOCK || env_len > MAX_BLOCK)
+        exec->flags |= FLAG_POSSIBLE_TRUNCATION;
+    struct file *file = BPF_CORE_READ(mm, exe_file);
+    tell_path(PATH_EXE, BPF_CORE_READ(file, f_path.dentry), BPF_CORE_READ(file, f_path.mnt));
+    if (records_cwd)
+        tell_path(PATH_CWD, BPF_CORE_READ(task, fs, pwd.dentry), BPF_CORE_READ(task, fs, pwd.mnt));
+    if (records_cgroup)
+        tell_cgroup();
+    /* After a call that was told they have been told, too, those that are closed by now among them. */
+    if (records_fds && !exec->fds)
+        tell_fds();
     struct exec_event *event = bpf_ringbuf_reserve(&events, sizeof *event, 0);
     if (!event) {
-        ADD_ONE(counters.not_stopped);
+        ADD_ONE(counters.not_told);
         return;
     }
     fill(event, task, exec, answer);
-    if (!event->traced && exec->seen) {
-        u32 slot = take_slot(event->start_time, exec->seen);
-        if (slot != NO_SLOT) {
-            if (!bpf_send_signal(SIGSTOP)) {
-                event->stopped = 1;
-                event->slot = slot;
-            } else {
-                give_back(slot);
-            }
-        }
-        if (!event->stopped)
-            ADD_ONE(counters.not_stopped);
-    }
-    bpf_ringbuf_submit(event, BPF_RB_FORCE_WAKEUP);
+    describe(event, task, exec);
+    event->argv_len = argv_len;
+    event->env_len = env_len;
+    if (records_calls)
+        finish_call(exec, event);
+    bpf_ringbuf_submit(event, when_full());
 }
 
 /* Tells of an exec that runs on. */
-static __always_inline void tell(struct task_struct *task, struct exec *exec, u32 most_argv)
+static __always_inline void tell(struct task_struct *task, struct exec *exec, u32 answer, u32 most_argv)
 {
     struct scratch *scratch = scratch_of_cpu();
     if (!scratch)
@@ -343,12 +184,14 @@ static __always_inline void tell(struct task_struct *task, struct exec *exec, u3
         tell_string(exec, FILENAME_AT, filename_len, STRING_FILENAME, FILENAME_ROOM, 0);
     struct exec_event *event = bpf_ringbuf_reserve(&events, sizeof *event, 0);
     if (!event) {
-        if (tells_tree)
+        if (answer != ANSWER_NO || tells_tree)
             ADD_ONE(counters.not_told);
         return;
     }
-    fill(event, task, exec, ANSWER_NO);
-    bpf_ringbuf_submit(event, when_full());
+    fill(event, task, exec, answer);
+    if (exec->argv_read)
+        event->recorded = RECORDED_ARGV;
+    bpf_ringbuf_submit(event, answer == ANSWER_NO ? when_full() : BPF_RB_FORCE_WAKEUP);
 }
 
 /* Whether an exec that did not match passed so many tests that it is worth being told. */
@@ -363,30 +206,115 @@ static __always_inline int is_near(u64 answers)
     return 1;
 }
 
+/* The exec at hand, if it is watched; what the filter may ask of it is read. */
+static __always_inline struct exec *begin(struct trace_event_raw_sched_process_exec *ctx, struct task_struct *task)
+{
+    struct scratch *scratch = scratch_of_cpu();
+    if (!scratch || !enabled)
+        return 0;
+    struct exec *exec = &scratch->exec;
+    __builtin_memset(exec, 0, sizeof *exec);
+    exec->tgid = bpf_get_current_pid_tgid() >> 32;
+    exec->old_tid = ctx->old_pid;
+    exec->seen = own_view(task);
+    u32 depth = 0;
+    if (!is_watched(ctx, exec->tgid, exec->seen, &depth))
+        return 0;
+    exec->depth = depth;
+    exec->id = new_id();
+    ADD_ONE(counters.execs);
+    read_facts(ctx, task, exec);
+    return exec;
+}
+
+/* The filter's answer, and those of its tests. */
+static __always_inline u32 judge(struct task_struct *task, struct exec *exec, u64 *answers)
+{
+    *answers = cheap_answers();
+    u32 answer = evaluate(*answers);
+    if (answer == ANSWER_UNKNOWN && wants_argv && !read_argv(task, exec)) {
+        *answers = argv_answers(*answers);
+        answer = evaluate(*answers);
+    }
+    return answer;
+}
+
 SEC("tp/sched/sched_process_exec")
 int handle_exec(struct trace_event_raw_sched_process_exec *ctx)
 {
     struct task_struct *task = (void *)bpf_get_current_task();
-    struct exec exec = {.tgid = bpf_get_current_pid_tgid() >> 32, .old_tid = ctx->old_pid};
-    exec.seen = own_view(task);
-    if (!enabled || !is_watched(ctx, exec.tgid, exec.seen, &exec.depth))
+    struct exec *exec = begin(ctx, task);
+    if (!exec)
         return 0;
-    exec.id = new_id();
-    ADD_ONE(counters.execs);
-    read_facts(ctx, task, &exec);
-    u64 answers = cheap_answers();
-    u32 answer = evaluate(answers);
-    if (answer == ANSWER_UNKNOWN && wants_argv && !read_argv(task, &exec)) {
-        answers = argv_answers(answers);
-        answer = evaluate(answers);
+    u64 answers;
+    u32 answer = judge(task, exec, &answers);
+    u32 wanted = answer != ANSWER_NO, elsewhere = wanted && is_in_other_hands(task);
+    if (wanted && !elsewhere) {
+        stop(task, exec, answer);
+    } else if (elsewhere || tells_tree || is_near(answers)) {
+        if (!exec->argv_read)
+            read_argv(task, exec);
+        tell(task, exec, answer, elsewhere || tells_argv ? ARGV_ROOM : NEAR_ARGV);
     }
-    if (answer != ANSWER_NO) {
-        stop(task, &exec, answer);
-    } else if (tells_tree || is_near(answers)) {
-        if (!exec.argv_read)
-            read_argv(task, &exec);
-        tell(task, &exec, tells_argv ? ARGV_ROOM : NEAR_ARGV);
+    return 0;
+}
+
+/* The same where every exec that may match is recorded, and none is stopped. */
+SEC("tp/sched/sched_process_exec")
+int record_exec(struct trace_event_raw_sched_process_exec *ctx)
+{
+    struct task_struct *task = (void *)bpf_get_current_task();
+    struct exec *exec = begin(ctx, task);
+    if (!exec)
+        return 0;
+    if (records_calls)
+        resume_call(exec);
+    u64 answers;
+    u32 answer = judge(task, exec, &answers);
+    if (answer != ANSWER_NO || tells_tree)
+        record(task, exec, answer);
+    else if (is_near(answers)) {
+        if (!exec->argv_read)
+            read_argv(task, exec);
+        tell(task, exec, ANSWER_NO, NEAR_ARGV);
     }
+    return 0;
+}
+
+SEC("tp/raw_syscalls/sys_enter")
+int handle_enter(struct trace_event_raw_sys_enter *ctx)
+{
+    struct task_struct *task = (void *)bpf_get_current_task();
+    struct call call = {};
+    if (!enabled)
+        return 0;
+    enum which_call which = which_call(task, ctx->id, &call.compat);
+    if (which == NO_EXEC)
+        return 0;
+    call.is_execveat = which == IS_EXECVEAT;
+    u64 mask = call.compat && ctx->id < X32_BIT ? 0xffffffff : ~0ULL;
+    u64 first = ctx->args[0], second = ctx->args[1], third = ctx->args[2], fourth = ctx->args[3];
+    call.filename = (call.is_execveat ? second : first) & mask;
+    call.argv = (call.is_execveat ? third : second) & mask;
+    call.envp = (call.is_execveat ? fourth : third) & mask;
+    if (call.is_execveat) {
+        call.dirfd = first;
+        call.flags = ctx->args[4];
+    }
+    enter_call(task, &call);
+    return 0;
+}
+
+/* An exec that has failed. */
+SEC("tp/raw_syscalls/sys_exit")
+int handle_return(struct trace_event_raw_sys_exit *ctx)
+{
+    s32 tid = bpf_get_current_pid_tgid();
+    struct call *call = bpf_map_lookup_elem(&calls, &tid);
+    if (!call)
+        return 0;
+    tell_failure(call, ctx->ret);
+    bpf_map_delete_elem(&calls, &tid);
     return 0;
 }
 
@@ -433,13 +361,14 @@ int handle_fork(struct trace_event_raw_sched_process_fork *ctx)
     return 0;
 }
 
-static __always_inline void tell_exit(struct task_struct *task, s32 id, u32 whole_process)
+static __always_inline void tell_exit(struct task_struct *task, s32 id, u32 whole_process, u32 is_command)
 {
     u32 code = BPF_CORE_READ(task, exit_code);
     struct exit_event event = {
         .header = {.id = new_id(), .kind = EVENT_EXIT, .pid = id},
         .task = id,
         .whole_process = whole_process,
+        .is_command = is_command,
         .code = code >> 8 & 0xff,
         .signal = code & 0x7f,
     };
@@ -450,11 +379,17 @@ static __always_inline void tell_exit(struct task_struct *task, s32 id, u32 whol
 /* A task is no more. */
 static __always_inline void forget(struct task_struct *task, s32 id, u32 whole_process)
 {
-    if (!bpf_map_delete_elem(&tree, &id) && tells_tree)
-        tell_exit(task, id, whole_process);
+    u32 *depth = bpf_map_lookup_elem(&tree, &id);
+    if (depth) {
+        if (tells_tree)
+            tell_exit(task, id, whole_process, *depth == 0);
+        bpf_map_delete_elem(&tree, &id);
+    }
     if (whole_system)
         bpf_map_delete_elem(&exempt, &id);
     bpf_map_delete_elem(&names, &id);
+    if (records_calls)
+        bpf_map_delete_elem(&calls, &id);
 }
 
 SEC("tp/sched/sched_process_exit")

@@ -3,57 +3,6 @@
 #ifndef TRACEXEC_FILTER_BPF_H
 #define TRACEXEC_FILTER_BPF_H
 
-/* A CPU's room: argv, then the short texts; before argv and the file name there is room for the header
-   with which they go to userspace. */
-#define SCRATCH (1 << 18)
-#define SCRATCH_MASK (SCRATCH - 1)
-#define HEADER_ROOM 64
-#define ARGV_AT HEADER_ROOM
-#define ARGV_ROOM (SCRATCH - 16384)
-#define FILENAME_AT (SCRATCH - 8192)
-#define FILENAME_ROOM 4096
-#define COMM_AT (FILENAME_AT + FILENAME_ROOM)
-#define PREV_COMM_AT (COMM_AT + 64)
-#define COMM_ROOM 16
-#define EXE_AT (PREV_COMM_AT + 64)
-#define EXE_ROOM 256
-
-/* Loops nest three deep, since the verifier follows each turn of each of them: 3 * 64 instead of 64^3. */
-#define TURNS 64
-#define CHUNK TURNS
-#define BLOCK (TURNS * CHUNK)
-_Static_assert(SCRATCH == TURNS * BLOCK, "three loops must cover the scratch");
-
-/* What is known of the exec at hand; a length of NOT_READ is that of a text that could not be read. */
-struct facts {
-    u32 filename_len;
-    u32 comm_len;
-    u32 prev_comm_len;
-    u32 exe_len;
-    u32 uid;
-    u32 gid;
-    u32 pid;
-    u32 depth;
-    u32 argv_len;
-    u32 argv_cut;
-    u32 argc;
-};
-
-#define NOT_READ 0xffffffffu
-
-struct scratch {
-    u8 bytes[SCRATCH];
-    struct facts facts;
-    u64 ids; /* how many this CPU has given out */
-};
-
-struct {
-    __uint(type, BPF_MAP_TYPE_ARRAY);
-    __uint(max_entries, 1); /* userspace sets the number of CPUs */
-    __type(key, u32);
-    __type(value, struct scratch);
-} scratches SEC(".maps");
-
 struct tables {
     u16 words[TABLE_WORDS];
 };
@@ -70,19 +19,6 @@ const volatile u32 test_count = 0;
 const volatile u8 steps[MAX_STEPS];
 const volatile u32 step_count = 0;
 const volatile u8 wants_argv = 0;
-
-static __always_inline struct scratch *scratch_of_cpu(void)
-{
-    u32 cpu = bpf_get_smp_processor_id();
-    return bpf_map_lookup_elem(&scratches, &cpu);
-}
-
-/* A number that no other event has. */
-static __always_inline u64 new_id(void)
-{
-    struct scratch *scratch = scratch_of_cpu();
-    return scratch ? (u64)bpf_get_smp_processor_id() << 48 | scratch->ids++ : 0;
-}
 
 /* Reads argv into the scratch. By itself: among others the bound is spilt and read back, and before
    Linux 6.8 the verifier does not connect the copies. */

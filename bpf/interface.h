@@ -13,6 +13,13 @@ enum limit {
     TABLE_WORDS = 1 << 18, /* of all automata, u16 each */
     SLOTS = 1024, /* for what is stopped, a CPU */
     NO_SLOT = 0xffffffff,
+    /* What goes past these is cut, and flagged. */
+    MAX_STRING = 32 * 4096,     /* an argument, with its NUL; MAX_ARG_STRLEN of the kernel */
+    MAX_STRINGS = 64 * 64 * 64, /* arguments and variables of an exec */
+    MAX_BLOCK = 8 << 20,        /* argv or the environment, in bytes */
+    MAX_TEXT = 1 << 16,         /* a path, in bytes */
+    MAX_PATH_NAMES = 1 << 16,   /* and in names */
+    MAX_FD_WORDS = 64 * 64 * 64, /* of 64 descriptors each: 2 MiB of bits */
 };
 
 /* What a test looks at. */
@@ -62,11 +69,10 @@ struct filter_test {
 /* --- events, from the kernel to userspace ------------------------------------------------------- */
 
 enum event_kind {
-    EVENT_SYSENTER,
-    EVENT_SYSEXIT, /* the exec itself */
+    EVENT_SYSENTER, /* an exec has been asked for */
+    EVENT_SYSEXIT,  /* the exec itself, or its failure; all that belongs to it came before */
     EVENT_STRING,
     EVENT_FD,
-    EVENT_PATH_SEGMENT,
     EVENT_PATH,
     EVENT_EXIT,
     EVENT_FORK,
@@ -102,34 +108,108 @@ struct event_header {
     s32 pid; /* in the pid namespace of tracexec */
 };
 
+/* An exec that has been asked for, with the file name as it was passed behind it. Its descriptors follow,
+   those among them that it closes. */
+struct call_event {
+    struct event_header header;
+    u64 filename_len;
+    u8 comm[16];
+};
+
+/* What was recorded of an exec, be it empty. */
+enum recorded_part {
+    RECORDED_ARGV = 1,
+    RECORDED_ENV = 2,
+    RECORDED_FDS = 4,
+};
+
 /* An exec. */
 struct exec_event {
     struct event_header header;
     u64 start_time; /* of the process, ns since boot: with the pid it names one process */
+    u64 time;       /* of the exec, ns since boot */
     s32 tgid;       /* in the pid namespace of tracexec; 0 where it is not seen there */
     s32 kernel_tgid;
-    u32 uid; /* the effective ids */
+    s32 parent; /* the process's parent now, in the pid namespace of tracexec */
+    u32 uid;    /* the effective ids */
     u32 gid;
     u32 depth;
     enum answer answer; /* of the filter, as far as the kernel could tell */
     u32 stopped; /* SIGSTOP has been sent */
     u32 traced;  /* somebody traces it, so that it was not stopped */
+    u32 stops_already; /* somebody else has sent it a SIGSTOP, so that it was not stopped */
     s32 old_tid; /* of the thread that did it, which is the leader now */
     u32 slot;    /* where it is noted as stopped, or NO_SLOT */
+    s32 result;  /* 0, or what the system call returned */
+    /* The rest only where it was asked for. */
+    u32 is_execveat;
+    s32 dirfd; /* of execveat */
+    u32 call_flags;
+    u32 compat; /* of 32 bits: the program, or the failed call */
+    u32 fds;    /* how many records of each kind there are */
+    u32 paths;
+    u32 strings;
+    u32 pid_namespace; /* by the number that /proc/PID/ns shows */
+    u32 mount_namespace;
+    u32 recorded; /* of enum recorded_part */
+    u32 padding;
+    u64 argv_len; /* in bytes, with the NULs */
+    u64 env_len;
     u8 comm[16];
     u8 prev_comm[16]; /* empty where it was not asked for */
 };
 
-/* Bytes that belong to the exec with the same id, and come before it. */
+/* Bytes that belong to the exec with the same id, and come before it. A long text comes in several
+   records, one behind the other. */
 enum string_kind {
     STRING_ARGV, /* each string with its NUL */
+    STRING_ENV,
     STRING_FILENAME,
 };
 
 struct string_event {
     struct event_header header;
     enum string_kind kind;
+    u32 len; /* 0 with FLAG_STRING_UNREADABLE stands for one string */
+};
+
+/* An open descriptor. The name of its file system and its path, as in a path_event, follow. */
+struct fd_event {
+    struct event_header header;
+    u32 number;
+    u32 flags; /* of open(2) */
+    u32 close_on_exec;
+    u32 mode; /* of the inode */
+    u32 device; /* of a device file */
+    u32 mount_id;
+    u64 inode;
+    s64 position;
+    u64 magic; /* of the file system, see statfs(2) */
+    u32 type_len; /* without a NUL */
+    u32 names;
+    u32 apart;
+    u32 deleted;
     u32 len;
+    u32 padding;
+};
+
+enum path_kind {
+    PATH_CWD,
+    PATH_EXE,
+    PATH_CGROUP,
+};
+
+/* A path: its names from the last to the first, each with its NUL, follow. */
+struct path_event {
+    struct event_header header;
+    enum path_kind kind;
+    u32 names;
+    u32 apart;   /* it is no path but a name, of something that lies nowhere */
+    u32 deleted;
+    u32 len;
+    u32 padding;
+    u64 inode;
+    u64 magic; /* of the file system, see statfs(2) */
 };
 
 /* A process, or a thread, has been made. */
@@ -144,6 +224,7 @@ struct exit_event {
     struct event_header header;
     s32 task;
     u32 whole_process;
+    u32 is_command;
     u32 code;
     u32 signal;
 };

@@ -55,6 +55,14 @@ struct pid_namespace {
     struct ns_common ns;
 };
 
+struct mnt_namespace {
+    struct ns_common ns;
+};
+
+struct nsproxy {
+    struct mnt_namespace *mnt_ns;
+};
+
 struct upid {
     int nr;
     struct pid_namespace *ns;
@@ -70,8 +78,17 @@ struct cred {
     kgid_t egid;
 };
 
+typedef struct {
+    unsigned long sig[1];
+} sigset_t;
+
+struct sigpending {
+    sigset_t signal;
+};
+
 struct signal_struct {
     atomic_t live;
+    struct sigpending shared_pending;
 };
 
 struct qstr {
@@ -79,33 +96,116 @@ struct qstr {
     const u8 *name;
 };
 
+struct file_system_type {
+    const char *name;
+};
+
+struct super_block {
+    u32 s_dev;
+    unsigned long s_magic;
+    struct file_system_type *s_type;
+};
+
+struct inode {
+    u16 i_mode;
+    u32 i_rdev;
+    unsigned long i_ino;
+    struct super_block *i_sb;
+};
+
+struct hlist_bl_node {
+    struct hlist_bl_node **pprev;
+};
+
 struct dentry {
+    struct hlist_bl_node d_hash;
+    struct dentry *d_parent;
     struct qstr d_name;
+    struct inode *d_inode;
+};
+
+struct vfsmount {
+    struct dentry *mnt_root;
+};
+
+struct mount {
+    struct mount *mnt_parent;
+    struct dentry *mnt_mountpoint;
+    struct vfsmount mnt;
+    int mnt_id;
 };
 
 struct path {
+    struct vfsmount *mnt;
     struct dentry *dentry;
 };
 
 struct file {
+    u32 f_flags;
+    s64 f_pos;
+    struct inode *f_inode;
     struct path f_path;
 };
 
+struct fdtable {
+    u32 max_fds;
+    struct file **fd;
+    unsigned long *close_on_exec;
+    unsigned long *open_fds;
+};
+
+struct files_struct {
+    struct fdtable *fdt;
+};
+
+struct fs_struct {
+    struct path pwd;
+};
+
+struct kernfs_node {
+    struct kernfs_node *__parent;
+    const char *name;
+};
+
+/* Before Linux 6.15 the field had another name. */
+struct kernfs_node___before_6_15 {
+    struct kernfs_node *parent;
+};
+
+struct cgroup {
+    struct kernfs_node *kn;
+};
+
+struct css_set {
+    struct cgroup *dfl_cgrp;
+};
+
 struct mm_struct {
-    unsigned long arg_start, arg_end;
+    unsigned long arg_start, arg_end, env_start, env_end;
     struct file *exe_file;
 };
 
+struct thread_info {
+    u32 status;
+};
+
 struct task_struct {
+    struct thread_info thread_info;
     int pid;
     int tgid;
     u32 ptrace;
     u64 start_boottime;
     struct task_struct *group_leader;
+    struct task_struct *real_parent;
     struct pid *thread_pid;
     const struct cred *cred;
     struct mm_struct *mm;
     struct signal_struct *signal;
+    struct sigpending pending;
+    struct files_struct *files;
+    struct fs_struct *fs;
+    struct nsproxy *nsproxy;
+    struct css_set *cgroups;
     int exit_code;
     char comm[16];
 };
@@ -120,6 +220,15 @@ struct trace_event_raw_sched_process_exec {
     u32 __data_loc_filename;
     s32 pid;
     s32 old_pid;
+};
+
+struct trace_event_raw_sys_enter {
+    long id;
+    unsigned long args[6];
+};
+
+struct trace_event_raw_sys_exit {
+    long ret;
 };
 
 struct trace_event_raw_task_rename {

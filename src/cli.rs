@@ -159,7 +159,7 @@ pub struct Debug {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Backend {
-    /// eBPF where it can be had, else ptrace; ptrace for --list, which stops nothing
+    /// eBPF where it can be had, else ptrace
     Auto,
     /// No privilege needed; follows COMMAND's tree
     Ptrace,

@@ -3,9 +3,15 @@
 //! Nothing here knows of ptrace or BPF. A source hands out something that implements [`Facts`];
 //! the filter and the templates ask it, and each fact is read at most once, when first asked for.
 
+mod faults;
+mod record;
+
 use std::sync::Arc;
 
 use crate::cgroup::Cgroup;
+
+pub use faults::Faults;
+pub use record::{ExecCall, ExecRecord, FdRecord, Part, Vector};
 
 /// A fact as it could be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -159,6 +165,29 @@ impl FdKind {
             FdKind::Anon => "anon",
         }
     }
+}
+
+impl FdKind {
+    /// The kind of a file with this mode (st_mode in inode(7)), a device with this major and minor
+    /// number.
+    pub fn of(mode: u32, device: (u64, u64), is_anonymous: bool) -> FdKind {
+        match mode & libc::S_IFMT {
+            libc::S_IFDIR => FdKind::Dir,
+            libc::S_IFIFO => FdKind::Pipe,
+            libc::S_IFSOCK => FdKind::Socket,
+            libc::S_IFBLK => FdKind::Block,
+            libc::S_IFCHR if is_terminal(device) => FdKind::Tty,
+            libc::S_IFCHR => FdKind::Char,
+            libc::S_IFREG if !is_anonymous => FdKind::File,
+            _ => FdKind::Anon,
+        }
+    }
+}
+
+/// Whether a character device is a terminal, by its major number (the kernel's devices.txt):
+/// consoles and serial lines 4, /dev/tty 5, BSD ptys 2 and 3, Unix98 ptys 136 to 143.
+fn is_terminal((major, minor): (u64, u64)) -> bool {
+    matches!(major, 2..=4 | 136..=143) || (major == 5 && minor < 2)
 }
 
 /// An open descriptor.

@@ -68,16 +68,14 @@ pub struct Matcher {
 
 impl Judge for Matcher {
     fn exec(&mut self, facts: &mut dyn Facts, stop: Stop<'_>) {
-        let judgement = self.filter.judge(facts);
-        let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
-        tally.execs += 1;
-        match judgement.answer {
-            Answer::No => tally.missed(&self.filter, &judgement, facts),
-            Answer::Unknown => tally.undecided += 1,
-            Answer::Yes => {
-                drop(tally);
-                self.matched(facts, stop);
-            }
+        if self.wants(facts) {
+            self.matched(facts, stop);
+        }
+    }
+
+    fn recorded(&mut self, facts: &mut dyn Facts) {
+        if self.wants(facts) {
+            self.listed(facts);
         }
     }
 
@@ -89,13 +87,31 @@ impl Judge for Matcher {
 }
 
 impl Matcher {
-    fn matched(&mut self, facts: &mut dyn Facts, stop: Stop<'_>) {
+    /// Whether it matches; notes it if not.
+    fn wants(&mut self, facts: &mut dyn Facts) -> bool {
+        let judgement = self.filter.judge(facts);
+        let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
+        tally.execs += 1;
+        match judgement.answer {
+            Answer::No => tally.missed(&self.filter, &judgement, facts),
+            Answer::Unknown => tally.undecided += 1,
+            Answer::Yes => return true,
+        }
+        false
+    }
+
+    fn listed(&mut self, facts: &mut dyn Facts) {
         let program = Box::new(Program::read(&self.filter, facts));
+        self.tell.send(Notice::Passed(program, None));
+    }
+
+    fn matched(&mut self, facts: &mut dyn Facts, stop: Stop<'_>) {
         if self.list {
-            self.tell.send(Notice::Passed(program, None));
+            self.listed(facts);
             stop.release();
             return;
         }
+        let program = Box::new(Program::read(&self.filter, facts));
         self.tell.send(match stop.hold() {
             Ok(held) => Notice::Match(held, program),
             Err(why) => Notice::Passed(program, Some(why)),

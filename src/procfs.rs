@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
@@ -217,6 +217,14 @@ fn parse_namespace(name: &str, link: &[u8]) -> Option<u32> {
     std::str::from_utf8(number).ok()?.parse().ok()
 }
 
+/// The number of the mount on which our root directory lies, if that is its root.
+pub fn own_root_mount() -> Option<u32> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
+    // A later one covers an earlier one.
+    let root = mounts.lines().rfind(|line| line.split(' ').nth(4) == Some("/"))?;
+    root.split(' ').next()?.parse().ok()
+}
+
 /// Descriptor `number` of a process; `Ok(None)` if it is not open.
 pub fn fd(pid: Pid, number: u32) -> io::Result<Option<Fd>> {
     let name = format!("fd/{number}");
@@ -233,29 +241,8 @@ pub fn fd(pid: Pid, number: u32) -> io::Result<Option<Fd>> {
 }
 
 fn kind(target: &[u8], metadata: &fs::Metadata) -> FdKind {
-    let file_type = metadata.file_type();
-    if file_type.is_dir() {
-        FdKind::Dir
-    } else if file_type.is_fifo() {
-        FdKind::Pipe
-    } else if file_type.is_socket() {
-        FdKind::Socket
-    } else if file_type.is_block_device() {
-        FdKind::Block
-    } else if file_type.is_char_device() {
-        if is_terminal(metadata.rdev()) { FdKind::Tty } else { FdKind::Char }
-    } else if file_type.is_file() && !target.starts_with(b"anon_inode:") {
-        FdKind::File
-    } else {
-        FdKind::Anon
-    }
-}
-
-/// Whether a character device is a terminal, by its major number (the kernel's devices.txt):
-/// consoles and serial lines 4, /dev/tty 5, BSD ptys 2 and 3, Unix98 ptys 136 to 143.
-fn is_terminal(device: u64) -> bool {
-    let (major, minor) = (nix::sys::stat::major(device), nix::sys::stat::minor(device));
-    matches!(major, 2..=4 | 136..=143) || (major == 5 && minor < 2)
+    let device = (nix::sys::stat::major(metadata.rdev()), nix::sys::stat::minor(metadata.rdev()));
+    FdKind::of(metadata.mode(), device, target.starts_with(b"anon_inode:"))
 }
 
 /// All open descriptors of a process, by number.

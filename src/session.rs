@@ -203,7 +203,9 @@ impl Session {
             let signal = match why {
                 NotHeld::Dying(signal) => format!("signal {signal} is ending it"),
                 NotHeld::Gone => "it ended".into(),
+                NotHeld::Traced(0) => "another process traced it".into(),
                 NotHeld::Traced(tracer) => format!("process {tracer} traces it"),
+                NotHeld::StoppedElsewhere => "another program stops it".into(),
             };
             self.counts.matches += 1;
             self.report.hit(format!("{}: not held, {signal} already", line(program)));

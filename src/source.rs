@@ -17,6 +17,7 @@ pub mod ebpf;
 pub mod launch;
 mod lineage;
 pub mod ptrace;
+pub mod recorded;
 pub mod scripted;
 mod stopped;
 
@@ -34,6 +35,9 @@ pub trait Judge: Send {
 
     /// An exec that the source has ruled out itself, and that came near; its process runs on.
     fn ruled_out(&mut self, _: &mut dyn Facts) {}
+
+    /// An exec that was recorded; its process runs on.
+    fn recorded(&mut self, _: &mut dyn Facts) {}
 }
 
 /// A running source.
@@ -59,6 +63,8 @@ pub struct Totals {
     pub not_stopped: u64,
     /// Processes that could not be followed.
     pub not_followed: u64,
+    /// Records for which there was no room.
+    pub not_told: u64,
     /// Events that the kernel passed over.
     pub missed: u64,
 }
@@ -116,6 +122,8 @@ pub enum NotHeld {
     Dying(i32),
     /// This process traces it already.
     Traced(Pid),
+    /// Somebody else has stopped it in the same moment.
+    StoppedElsewhere,
 }
 
 /// A process that is stopped and owned by its source.

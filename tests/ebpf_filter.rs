@@ -20,7 +20,7 @@ use generate::Choices;
 use support::{LIMIT, World, ebpf};
 use tracexec::event::{Facts, Reading, Strings};
 use tracexec::filter::{Answer, Check, Expr, Field, Filter, Index, Of, Op, Test, What};
-use tracexec::source::ebpf::{EbpfSource, Watched};
+use tracexec::source::ebpf::{Aim, EbpfSource, Watched};
 use tracexec::source::launch::Command;
 use tracexec::source::{ExitStatus, Judge, Source, SourceEvent, Stop};
 use tracexec::sys::Inherited;
@@ -239,7 +239,7 @@ fn run(world: &World, filter: &Arc<Filter>, plan: &[Planned]) -> Ran {
     let seen = Arc::new(Mutex::new(HashMap::new()));
     let judge = Note { filter: Arc::clone(filter), seen: Arc::clone(&seen) };
     let (sender, events) = mpsc::channel();
-    let watched = Watched { command: Some(command), system: false };
+    let watched = Watched { command: Some(command), system: false, aim: Aim::Stop };
     let tell = move |event| drop(sender.send(event));
     let mut started = EbpfSource::start(watched, filter, judge, tell).expect("programs that load");
     loop {

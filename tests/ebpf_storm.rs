@@ -42,13 +42,29 @@ fn a_storm_that_never_matches_is_counted_to_the_last_exec_and_never_stops() {
     assert!(!outcome.stderr.contains("warning"), "{}", outcome.stderr);
 }
 
+/// Those execs of a storm that the kernel must stop, and that userspace sets running at once.
+const EVERY_TENTH: &str = "argv[1]~^n.*0$ and env[NOSUCH]";
+
 #[test]
 fn a_storm_of_which_every_tenth_is_stopped_and_set_running_loses_none() {
     if !ebpf::available() {
         return;
     }
-    let outcome = storm(&["--list", "-m", "argv[1]~^n.*0$"], 8, 2500, &[]);
+    let outcome = storm(&["--hold", "-m", EVERY_TENTH], 8, 2500, &[]);
     assert!(outcome.out().starts_with("20000 right, "), "{}", outcome.out());
+    assert_eq!(outcome.code(), 0);
+    let (counted, near) = outcome.stderr.split_once('\n').unwrap();
+    assert_eq!(counted, "tracexec: nothing matched in 20001 execs", "{}", outcome.stderr);
+    assert!(near.lines().all(|line| line.starts_with("tracexec:   near: ")), "{near}");
+}
+
+#[test]
+fn a_storm_of_which_every_tenth_is_recorded_loses_none_and_stops_none() {
+    if !ebpf::available() {
+        return;
+    }
+    let outcome = storm(&["--list", "-m", "argv[1]~^n.*0$"], 8, 2500, &[]);
+    assert_eq!(outcome.out(), "20000 right, 0 seen to stop\n");
     assert_eq!(outcome.code(), 0);
     let hits: Vec<&str> = outcome.stderr.lines().collect();
     let right = |line: &&str| line.contains("/digits n") && line.contains("0 (argv[1]~");
@@ -61,13 +77,22 @@ fn whatever_is_being_stopped_when_the_last_match_is_taken_runs_on() {
     if !ebpf::available() {
         return;
     }
-    for number in 0..12 {
-        let max = (1 + number * 3).to_string();
-        let options = ["--list", "--max-hits", &max, "-m", "argv[2]~[^x]$ or argv[2]~x$"];
-        let outcome = storm(&options, 8, 30, &["120000"]);
+    // Each of the eight waits for its own.
+    for max in 1..=8 {
+        let world = World::new();
+        let filter = "argv[1]~^n and (argv[2]~[^x]$ or argv[2]~x$)";
+        let options = ["--hold", "--max-hits", &max.to_string(), "-m", filter];
+        let mut session = start(&world, &options, 8, 30, &["120000"]);
+        for _ in 0..max {
+            session.stderr_line(": held");
+        }
+        let released = world.run(["release", "--all"]).out();
+        assert_eq!(released.matches(' ').count(), max, "{released}");
+        let outcome = finish(session);
         assert_eq!(outcome.code(), 0, "{}", outcome.stderr);
         assert!(outcome.out().starts_with("240 right, "), "{}", outcome.out());
-        assert_eq!(outcome.stderr.lines().count().to_string(), max);
+        assert!(!outcome.stderr.contains("warning"), "{}", outcome.stderr);
+        nothing_is_left_of(&world);
     }
 }
 

@@ -68,6 +68,12 @@ impl Session {
                 totals.not_followed
             ));
         }
+        if totals.not_told > 0 {
+            self.report.warn(format!(
+                "{} records of what was executed were lost: the kernel's buffer was full",
+                totals.not_told
+            ));
+        }
         if totals.missed > 0 {
             self.report.warn(format!("the kernel passed over {} events", totals.missed));
         }
@@ -93,7 +99,7 @@ impl Session {
                     "run tracexec as root to see them",
                 )
             };
-            let (undecided, execs) = (tally.undecided, tally.execs);
+            let undecided = tally.undecided;
             report.warn(format!("{undecided} of {execs} execs could not be judged: {why}"));
             report.hint(hint);
         }

@@ -25,12 +25,10 @@ pub(super) struct Start<'a> {
 impl Start<'_> {
     /// Starts the source that was asked for, or the best that can be had, and COMMAND with it.
     pub fn start(&self) -> Result<Started, Trouble> {
-        let lists = matches!(self.config.action, Action::List);
         match self.config.backend {
             Backend::Ptrace => self.ptrace(),
             Backend::Ebpf => self.ebpf(),
             Backend::Auto if self.config.system => self.ebpf(),
-            Backend::Auto if lists => self.ptrace(),
             Backend::Auto => self.ebpf().or_else(|trouble| {
                 self.report.detail(format!("events come from ptrace; {trouble}"));
                 self.ptrace()
@@ -58,16 +56,20 @@ impl Start<'_> {
 
     #[cfg(feature = "ebpf")]
     fn ebpf(&self) -> Result<Started, Trouble> {
-        use crate::source::ebpf::{EbpfSource, Watched};
+        use crate::source::ebpf::{Aim, EbpfSource, Watched};
         let sender = self.sender.clone();
         let command = (!self.config.command.is_empty()).then(|| self.command());
-        let watched = Watched { command, system: self.config.system };
+        let lists = matches!(self.config.action, Action::List);
+        let aim = if lists { Aim::Record } else { Aim::Stop };
+        let watched = Watched { command, system: self.config.system, aim };
         let started =
             EbpfSource::start(watched, &self.config.filter, (self.matcher)(), move |event| {
                 sender.send(Notice::Source(event))
             })?;
         self.report.detail("events come from eBPF");
-        if started.decides_nothing && self.config.system {
+        if lists {
+            self.report.detail("each exec is recorded by the kernel, and nothing is stopped");
+        } else if started.decides_nothing && self.config.system {
             self.report.warn(
                 "the kernel can rule nothing out by this filter: every exec of the machine is stopped for a \
                  moment to be looked at",

@@ -7,6 +7,7 @@
 
 mod automaton;
 mod decode;
+mod files;
 mod kin;
 mod load;
 mod lower;
@@ -47,6 +48,16 @@ pub struct Watched {
     pub command: Option<Command>,
     /// Every exec of the machine.
     pub system: bool,
+    pub aim: Aim,
+}
+
+/// What becomes of an exec that may match.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Aim {
+    /// It is stopped, and judged on the stopped process.
+    Stop,
+    /// It is recorded, and runs on; but for a filter on control groups that only /proc shows.
+    Record,
 }
 
 /// What a started source tells of itself.
@@ -69,7 +80,13 @@ impl EbpfSource {
         judge: impl Judge + 'static,
         tell: impl Fn(SourceEvent) + Send + 'static,
     ) -> Result<Started, Trouble> {
-        let lowered = Lowered::new(filter, !watched.system);
+        let mut lowered = Lowered::new(filter, !watched.system, watched.aim == Aim::Record);
+        let mut aim = watched.aim;
+        if lowered.asks.cgroup && !load::shows_cgroups() {
+            // Only /proc shows them, and a process has to be there for that.
+            aim = Aim::Stop;
+            lowered = Lowered::new(filter, !watched.system, false);
+        }
         let undecided = lowered.undecided.clone();
         let decides_nothing = lowered.decides_nothing();
         let (sender, loaded) = mpsc::sync_channel(1);
@@ -77,11 +94,12 @@ impl EbpfSource {
             .name("ebpf".into())
             .spawn(move || {
                 let mut object = MaybeUninit::uninit();
-                let programs = match load::load(&mut object, &lowered, watched.system) {
+                let programs = match load::load(&mut object, &lowered, watched.system, aim) {
                     Ok(programs) => programs,
                     Err(trouble) => return drop(sender.send(Err(trouble))),
                 };
                 let lineage = Lineage::told(lowered.keep);
+                let keep = lowered.keep;
                 drop(lowered);
                 let ready = programs.guardian().and_then(|guardian| {
                     let stops = Arc::new(Stops::new(&programs)?);
@@ -99,6 +117,8 @@ impl EbpfSource {
                         programs,
                         stops,
                         in_tree: !watched.system,
+                        aim,
+                        keep,
                         lineage,
                         own,
                         judge,
@@ -138,7 +158,8 @@ pub fn probe() -> Result<(), Unusable> {
     let filter = Filter::new(&[b"basename=x and argv=x"], Arc::new(SystemNames))
         .map_err(|error| Unusable::Refused(error.to_string()))?;
     let mut object = MaybeUninit::uninit();
-    let loaded = load::load(&mut object, &Lowered::new(&filter, true), false).map(drop);
+    let loaded =
+        load::load(&mut object, &Lowered::new(&filter, true, false), false, Aim::Stop).map(drop);
     loaded.map_err(|trouble| match load::missing() {
         Some((what, hint)) => Unusable::Lacks(what, hint),
         None => Unusable::Refused(trouble.what),

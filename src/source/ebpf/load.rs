@@ -9,18 +9,33 @@ use std::path::Path;
 use libbpf_rs::skel::{OpenSkel, SkelBuilder};
 use libbpf_rs::{Link, MapCore, MapFlags, OpenObject, PrintLevel, ProgramMut};
 
+use super::Aim;
 use super::lower::Lowered;
 use super::skeleton::types::limit;
 use super::skeleton::{ExecSkel, ExecSkelBuilder, types};
 use crate::diagnose::{self, BTF};
 use crate::guardian::{Guardian, KernelSide};
+use crate::procfs;
 use crate::report::Trouble;
 use crate::sys::Pid;
+
+/// Of the ring buffer where every exec is recorded, in bytes.
+const RECORD_ROOM: u32 = 16 << 20;
+
+/// Whether the programs can tell a process's control groups as /proc shows them: from the machine's root,
+/// and in one hierarchy.
+pub fn shows_cgroups() -> bool {
+    let own = fs::read("/proc/self/cgroup").unwrap_or_default();
+    procfs::sees_whole_cgroups()
+        && own.starts_with(b"0::")
+        && own.iter().filter(|&&b| b == b'\n').count() == 1
+}
 
 /// The programs, in the kernel.
 pub struct Programs<'object> {
     pub skeleton: ExecSkel<'object>,
     links: Vec<Link>,
+    aim: Aim,
 }
 
 /// Loads and attaches; the programs do nothing yet.
@@ -28,6 +43,7 @@ pub fn load<'object>(
     object: &'object mut MaybeUninit<OpenObject>,
     lowered: &Lowered,
     system: bool,
+    aim: Aim,
 ) -> Result<Programs<'object>, Trouble> {
     // What it says is for its developers; the errors come back to us.
     libbpf_rs::set_print(Some((PrintLevel::Warn, |_, _| {})));
@@ -50,8 +66,25 @@ pub fn load<'object>(
         data.tells_tree = lowered.keep.lineage.into();
         data.tells_argv = (lowered.keep.lineage && lowered.keep.argv).into();
         data.own_namespace = namespace as u32;
+        data.records_env = lowered.asks.env.into();
+        data.records_fds = lowered.asks.fds.into();
+        data.records_cgroup = (lowered.asks.cgroup && shows_cgroups()).into();
+        data.records_cwd = 1;
+        data.own_root_inode = fs::metadata("/").map_or(0, |root| root.ino());
+        data.own_root_mount = procfs::own_root_mount().unwrap_or(0);
+        if aim == Aim::Record {
+            data.event_room = RECORD_ROOM.into();
+        }
     }
-    open.progs.handle_rename.set_autoload(lowered.keep.prev_comm);
+    if aim == Aim::Record {
+        open.maps.events.set_max_entries(RECORD_ROOM).map_err(refused("size"))?;
+    }
+    let progs = &mut open.progs;
+    progs.handle_rename.set_autoload(lowered.keep.prev_comm);
+    progs.handle_exec.set_autoload(aim == Aim::Stop);
+    progs.record_exec.set_autoload(aim == Aim::Record);
+    progs.handle_enter.set_autoload(false);
+    progs.handle_return.set_autoload(false);
     let cpus = libbpf_rs::num_possible_cpus().map_err(refused("count the processors for"))?;
     open.maps.scratches.set_max_entries(cpus as u32).map_err(refused("size"))?;
     let slots = limit::SLOTS.0 * cpus as u32;
@@ -75,19 +108,23 @@ pub fn load<'object>(
             .map_err(refused("set up"))?;
     }
     let rename = lowered.keep.prev_comm.then_some(&skeleton.progs.handle_rename);
-    let links = always(&skeleton)
+    let links = always(&skeleton, aim)
         .into_iter()
         .chain(rename)
         .map(|program| program.attach())
         .collect::<Result<Vec<Link>, _>>()
         .map_err(refused("attach"))?;
-    Ok(Programs { skeleton, links })
+    Ok(Programs { skeleton, links, aim })
 }
 
 /// The programs that every session has; execs are seen last, when the others are there.
-fn always<'a, 'object>(skeleton: &'a ExecSkel<'object>) -> [&'a ProgramMut<'object>; 3] {
+fn always<'a, 'object>(skeleton: &'a ExecSkel<'object>, aim: Aim) -> [&'a ProgramMut<'object>; 3] {
     let programs = &skeleton.progs;
-    [&programs.handle_fork, &programs.handle_exit, &programs.handle_exec]
+    let exec = match aim {
+        Aim::Stop => &programs.handle_exec,
+        Aim::Record => &programs.record_exec,
+    };
+    [&programs.handle_fork, &programs.handle_exit, exec]
 }
 
 impl Programs<'_> {
@@ -111,6 +148,13 @@ impl Programs<'_> {
         }
     }
 
+    /// Whether the programs need not wake us: we look by ourselves.
+    pub fn looks(&mut self, looks: bool) {
+        if let Some(data) = self.skeleton.maps.bss_data.as_deref_mut() {
+            data.looks = looks.into();
+        }
+    }
+
     pub fn disable(&mut self) {
         if let Some(data) = self.skeleton.maps.bss_data.as_deref_mut() {
             data.enabled = 0;
@@ -124,7 +168,7 @@ impl Programs<'_> {
     /// Events that the kernel has passed over because a program of the same kind was running.
     pub fn missed(&self) -> u64 {
         let missed = |program: &ProgramMut<'_>| recursion_misses(program.as_fd().as_raw_fd());
-        always(&self.skeleton).into_iter().map(missed).sum()
+        always(&self.skeleton, self.aim).into_iter().map(missed).sum()
     }
 }
 

@@ -16,8 +16,18 @@ pub struct Lowered {
     pub wants_argv: bool,
     /// What userspace keeps of the tree, which the programs have to tell.
     pub keep: Keep,
+    /// What has to be recorded for the filter to be decided without the process.
+    pub asks: Asks,
     /// What the kernel cannot tell, in the words of the language; each once.
     pub undecided: Vec<&'static str>,
+}
+
+/// Parts of an exec's record that are not always needed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Asks {
+    pub env: bool,
+    pub fds: bool,
+    pub cgroup: bool,
 }
 
 const TESTS: usize = limit::MAX_TESTS.0 as usize;
@@ -28,22 +38,24 @@ const TABLE_WORDS: usize = limit::TABLE_WORDS.0 as usize;
 const DEPTH: usize = 32;
 
 impl Lowered {
-    /// `in_tree`: whether depths are known in the kernel.
-    pub fn new(filter: &Filter, in_tree: bool) -> Lowered {
+    /// `in_tree`: whether depths are known in the kernel; `records`: whether execs are recorded there,
+    /// and not stopped.
+    pub fn new(filter: &Filter, in_tree: bool, records: bool) -> Lowered {
         let mut lowered = Lowered::default();
         // One test is kept for all that is unknown.
         lowered.tests.push(filter_test::default());
         let depth = lowered.node(&filter.outline(), in_tree);
         if lowered.steps.len() > STEPS || depth > DEPTH {
             // Too large: all of it is decided on the stopped process.
-            lowered =
-                Lowered { undecided: vec!["an expression as long as this"], ..Lowered::default() };
+            let undecided = vec!["an expression as long as this"];
+            lowered = Lowered { undecided, asks: lowered.asks, ..Lowered::default() };
             lowered.tests.push(filter_test::default());
             lowered.steps.push(0);
         }
         lowered.keep = filter.keep();
         lowered.keep.lineage &= in_tree;
-        if let Some(fact) = only_in_proc(lowered.keep) {
+        lowered.asks.cgroup |= lowered.keep.cgroup;
+        if !records && let Some(fact) = only_in_proc(lowered.keep) {
             // It has to be read of every process that may become an ancestor.
             lowered.steps = vec![0];
             lowered.undecided.push(fact);
@@ -60,6 +72,7 @@ impl Lowered {
     fn node(&mut self, outline: &Outline<'_>, in_tree: bool) -> usize {
         let (children, join) = match outline {
             Outline::Test(asked) => {
+                self.asks.note(asked);
                 let test = self.test(asked, in_tree);
                 self.steps.push(test);
                 return 1;
@@ -189,6 +202,18 @@ fn only_in_proc(keep: Keep) -> Option<&'static str> {
         (keep.cgroup, "cgroup"),
     ];
     facts.into_iter().find_map(|(kept, name)| (keep.lineage && kept).then_some(name))
+}
+
+impl Asks {
+    fn note(&mut self, asked: &Asked<'_>) {
+        match asked.what {
+            What::Env(_) => self.env = true,
+            // An interpreter's script may have been passed by a descriptor.
+            What::Fd(_) | What::FdType(_) | What::Interpreter => self.fds = true,
+            What::Cgroup | What::Unit | What::Container => self.cgroup = true,
+            _ => {}
+        }
+    }
 }
 
 fn number_source(what: &What, in_tree: bool) -> Option<test_source> {

@@ -8,21 +8,27 @@ use std::sync::Arc;
 use libbpf_rs::{RingBuffer, RingBufferBuilder};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::decode::{self, Decoder, Record, Texts};
+use super::Aim;
+use super::decode::{Decoder, Record};
 use super::kin::Living;
 use super::load::Programs;
 use super::skeleton::types::{answer, exec_event};
 use super::stops::{Stopped, Stops};
 use super::vectors::FromProc;
+use crate::event::{ExecRecord, Facts, Image, Keep};
 use crate::fault;
 use crate::procfs::{self, Status};
 use crate::source::launch::{Command, Launched, launch};
 use crate::source::lineage::Lineage;
+use crate::source::recorded::Recorded;
 use crate::source::stopped::{Ancestry, Place, StoppedProcess};
 use crate::source::{
     Control, ExitStatus, Held, Judge, LaunchError, NotHeld, SourceEvent, Stop, Totals,
 };
 use crate::sys::{self, Pid};
+
+/// How often it looks for records as long as there are any, in milliseconds.
+const LOOK_EVERY: u16 = 10;
 
 /// The thread's state.
 pub struct Watch<'object, J, E> {
@@ -30,6 +36,8 @@ pub struct Watch<'object, J, E> {
     pub stops: Arc<Stops>,
     /// Whether there is a tree, and no more than that is watched.
     pub in_tree: bool,
+    pub aim: Aim,
+    pub keep: Keep,
     /// Who made whom, where the filter asks.
     pub lineage: Option<Lineage>,
     /// Our own file, which is never matched: a terminal may start what we have not forked.
@@ -122,13 +130,19 @@ impl<J: Judge, E: Fn(SourceEvent)> Watch<'_, J, E> {
         if let Some((child, _)) = &command {
             (self.tell)(SourceEvent::Started(child.pid));
         }
+        // Where execs are recorded they come in numbers: a wake-up for each would cost what it tells of.
+        let mut looks = false;
+        self.programs.looks(self.aim == Aim::Stop);
         loop {
             // SAFETY: the ring's own descriptor, which lives as long as the ring.
             let events = unsafe { BorrowedFd::borrow_raw(ring.epoll_fd()) };
+            let awaited = if looks { PollFlags::empty() } else { PollFlags::POLLIN };
             let interest = |fd| PollFd::new(fd, PollFlags::POLLIN);
-            let mut fds = vec![interest(events), interest(self.stops.ending().as_fd())];
+            let mut fds = vec![PollFd::new(events, awaited), interest(self.stops.ending().as_fd())];
             fds.extend(command.iter().map(|(_, pidfd)| interest(pidfd.as_fd())));
-            if poll(&mut fds, PollTimeout::NONE).is_err() {
+            if poll(&mut fds, if looks { PollTimeout::from(LOOK_EVERY) } else { PollTimeout::NONE })
+                .is_err()
+            {
                 continue;
             }
             let ready = |fd: Option<&PollFd<'_>>| fd.and_then(PollFd::any).unwrap_or_default();
@@ -137,16 +151,29 @@ impl<J: Judge, E: Fn(SourceEvent)> Watch<'_, J, E> {
             if ending {
                 return;
             }
-            let _ = ring.consume();
-            let records = std::mem::take(&mut received.borrow_mut().records);
-            for record in records {
-                self.record(record);
+            let some = self.receive(ring, received);
+            if self.aim == Aim::Record && some != looks {
+                looks = some;
+                self.programs.looks(looks);
+                // What came before the programs knew.
+                self.receive(ring, received);
             }
             if ended && let Some((child, _)) = command.take() {
                 self.count();
                 self.command_ended(child);
             }
         }
+    }
+
+    /// Takes what is in the ring; whether there was anything.
+    fn receive(&mut self, ring: &RingBuffer<'_>, received: &RefCell<Received>) -> bool {
+        let _ = ring.consume();
+        let records = std::mem::take(&mut received.borrow_mut().records);
+        let some = !records.is_empty();
+        for record in records {
+            self.record(record);
+        }
+        some
     }
 
     fn command_ended(&self, child: Launched) {
@@ -162,7 +189,8 @@ impl<J: Judge, E: Fn(SourceEvent)> Watch<'_, J, E> {
         self.stops.set_totals(Totals {
             execs: counters.execs,
             not_stopped: counters.not_stopped,
-            not_followed: counters.not_followed + counters.not_told,
+            not_followed: counters.not_followed,
+            not_told: counters.not_told,
             missed: self.programs.missed(),
         });
     }
@@ -178,14 +206,42 @@ impl<J: Judge, E: Fn(SourceEvent)> Watch<'_, J, E> {
 
     fn record(&mut self, record: Record) {
         match (record, &mut self.lineage) {
-            (Record::Exec(event, texts), _) if is_wanted(&event) => self.stop(&event, texts),
-            (Record::Exec(event, texts), _) => self.ran_on(&event, texts),
+            (Record::Exec(event, record), _) => self.exec(&event, *record),
             (Record::Fork(event), Some(lineage)) => {
                 lineage.forked(event.parent, event.child, false)
             }
             (Record::Exit(event), Some(lineage)) => lineage.ended(event.task),
             _ => {}
         }
+    }
+
+    fn exec(&mut self, event: &exec_event, record: ExecRecord) {
+        let ancestry = self.executing(event);
+        if event.stopped != 0 {
+            return self.stopped_one(event, record, ancestry);
+        }
+        let wanted = event.answer != answer::ANSWER_NO;
+        let live = (wanted && self.aim == Aim::Stop)
+            .then(|| procfs::pidfd_of(event.tgid, event.start_time))
+            .flatten()
+            .map(|_| StoppedProcess::new(event.tgid, None, FromProc::read));
+        let mut facts = Recorded::new(record, ancestry, live);
+        self.note(event, &mut facts);
+        if !wanted {
+            self.judge.ruled_out(&mut facts);
+        } else if self.is_our_own(event) {
+        } else if self.aim == Aim::Record {
+            self.judge.recorded(&mut facts);
+        } else if event.traced != 0 || event.stops_already != 0 {
+            let mut control = Elsewhere { traced: event.traced != 0 };
+            self.judge.exec(&mut facts, Stop::new(event.tgid, &mut control));
+        }
+        // What is left could not be stopped, which was counted.
+    }
+
+    /// Whether it is a program of ours, which a terminal has started for us.
+    fn is_our_own(&self, event: &exec_event) -> bool {
+        !self.in_tree && self.own.is_some() && OwnFile::of(event.tgid) == self.own
     }
 
     /// Notes an exec in the lineage before it overwrites what its process was.
@@ -200,45 +256,27 @@ impl<J: Judge, E: Fn(SourceEvent)> Watch<'_, J, E> {
         lineage.place(event.kernel_tgid).ancestry
     }
 
-    fn stop(&mut self, event: &exec_event, texts: Texts) {
-        let ancestry = self.executing(event);
-        let before = decode::name(&event.prev_comm);
-        let comm_before = (!before.is_empty()).then(|| before.to_vec());
-        let Some(stopped) = self.stopped(event) else {
-            if let Some(lineage) = &mut self.lineage {
-                lineage.became(event.kernel_tgid, decode::image(event, texts));
-            }
-            return;
-        };
-        if !self.in_tree && self.own.is_some() && OwnFile::of(event.tgid) == self.own {
-            if event.traced == 0 {
-                self.stops.let_run(&stopped);
-            }
-            return;
-        };
-        let place = Place { ancestry, comm_before };
-        let mut facts = StoppedProcess::new(event.tgid, Some(place), FromProc::read);
+    /// Keeps what the program's descendants will be asked for.
+    fn note(&mut self, event: &exec_event, facts: &mut dyn Facts) {
         if let Some(lineage) = &mut self.lineage {
-            lineage.executed(event.kernel_tgid, &mut facts);
-        }
-        let mut control =
-            Answer { stops: &self.stops, stopped: Some(stopped), traced: event.traced != 0 };
-        self.judge.exec(&mut facts, Stop::new(event.tgid, &mut control));
-    }
-
-    fn ran_on(&mut self, event: &exec_event, texts: Texts) {
-        self.executing(event);
-        let image = decode::image(event, texts);
-        self.judge.ruled_out(&mut &image);
-        if let Some(lineage) = &mut self.lineage {
+            let image = Image::capture(event.tgid as u32, event.depth, self.keep, facts);
             lineage.became(event.kernel_tgid, image);
         }
     }
-}
 
-/// Whether the filter may want it, and it was stopped or cannot be.
-fn is_wanted(event: &exec_event) -> bool {
-    event.answer != answer::ANSWER_NO && (event.stopped != 0 || event.traced != 0)
+    fn stopped_one(&mut self, event: &exec_event, record: ExecRecord, ancestry: Box<dyn Ancestry>) {
+        let Some(stopped) = self.stopped(event) else {
+            return self.note(event, &mut Recorded::new(record, ancestry, None));
+        };
+        if self.is_our_own(event) {
+            return self.stops.let_run(&stopped);
+        }
+        let place = Place { ancestry, comm_before: record.prev_comm.value };
+        let mut facts = StoppedProcess::new(event.tgid, Some(place), FromProc::read);
+        self.note(event, &mut facts);
+        let mut control = Answer { stops: &self.stops, stopped: Some(stopped) };
+        self.judge.exec(&mut facts, Stop::new(event.tgid, &mut control));
+    }
 }
 
 /// What has come out of the ring.
@@ -258,23 +296,17 @@ impl Received {
 struct Answer<'a> {
     stops: &'a Arc<Stops>,
     stopped: Option<Stopped>,
-    traced: bool,
 }
 
 impl Control for Answer<'_> {
     fn release(&mut self, _: Pid) {
-        if let Some(stopped) = self.stopped.take()
-            && !self.traced
-        {
+        if let Some(stopped) = self.stopped.take() {
             self.stops.let_run(&stopped);
         }
     }
 
     fn hold(&mut self, pid: Pid) -> Result<Held, NotHeld> {
         let status = Status::read(pid).map_err(|_| NotHeld::Gone)?;
-        if self.traced {
-            return Err(NotHeld::Traced(status.tracer));
-        }
         if let Some(signal) = status.fatal_pending() {
             self.release(pid);
             return Err(NotHeld::Dying(signal));
@@ -287,5 +319,21 @@ impl Control for Answer<'_> {
         self.stops.insert(pid, stopped);
         fault::point("held");
         Ok(Held::new(pid, pidfd, self.stops.clone()))
+    }
+}
+
+/// A process in other hands, which is never ours to stop or to let run.
+struct Elsewhere {
+    traced: bool,
+}
+
+impl Control for Elsewhere {
+    fn release(&mut self, _: Pid) {}
+
+    fn hold(&mut self, pid: Pid) -> Result<Held, NotHeld> {
+        if !self.traced {
+            return Err(NotHeld::StoppedElsewhere);
+        }
+        Err(NotHeld::Traced(Status::read(pid).map_or(0, |status| status.tracer)))
     }
 }

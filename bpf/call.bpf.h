@@ -1,0 +1,271 @@
+/* Exec calls that fail. Their strings are read when they have failed, and lie where the caller has them. */
+#ifndef TRACEXEC_CALL_BPF_H
+#define TRACEXEC_CALL_BPF_H
+
+/* Whether failing execs are wanted. It is dear: every system call of the machine becomes slower. */
+const volatile u8 records_calls = 0;
+
+/* A call that has begun. */
+struct call {
+    struct exec exec;
+    u64 filename;
+    u64 argv;
+    u64 envp;
+    s32 dirfd;
+    u32 flags;
+    u32 is_execveat;
+    u32 compat;
+    u8 comm[16];
+};
+
+/* By the thread's id. */
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __uint(max_entries, 1 << 16);
+    __type(key, s32);
+    __type(value, struct call);
+} calls SEC(".maps");
+
+/* The numbers of the calls, see the kernel's tables of system calls. */
+#if defined(__TARGET_ARCH_x86)
+enum { EXECVE = 59, EXECVEAT = 322, COMPAT_EXECVE = 11, COMPAT_EXECVEAT = 358, X32_EXECVE = 0x40000208, X32_EXECVEAT = 0x40000221 };
+#else
+enum { EXECVE = 221, EXECVEAT = 281, COMPAT_EXECVE = 11, COMPAT_EXECVEAT = 387, X32_EXECVE = -1, X32_EXECVEAT = -1 };
+#endif
+
+/* Calls of x32 have it, whose pointers lie in 8 bytes but in vectors take 4. */
+#define X32_BIT 0x40000000
+
+enum which_call { NO_EXEC, IS_EXECVE, IS_EXECVEAT };
+
+/* Which of the calls it is, and whether its pointers have 4 bytes. */
+static __always_inline enum which_call which_call(struct task_struct *task, s64 number, u32 *compat)
+{
+    if (number != EXECVE && number != EXECVEAT && number != COMPAT_EXECVE && number != COMPAT_EXECVEAT &&
+        number != X32_EXECVE && number != X32_EXECVEAT)
+        return NO_EXEC;
+    *compat = is_compat(task);
+    if (*compat)
+        return number == COMPAT_EXECVE ? IS_EXECVE : number == COMPAT_EXECVEAT ? IS_EXECVEAT : NO_EXEC;
+    *compat = number == X32_EXECVE || number == X32_EXECVEAT;
+    return number == EXECVE || number == X32_EXECVE       ? IS_EXECVE
+           : number == EXECVEAT || number == X32_EXECVEAT ? IS_EXECVEAT
+                                                          : NO_EXEC;
+}
+
+/* Sends the strings that were gathered. */
+static __always_inline void flush(struct scratch *scratch, struct vector *vector, u32 flags)
+{
+    struct string_event *event = (void *)(scratch->bytes + TEXT_AT - sizeof *event);
+    u64 len = vector->fill;
+    if (len > GATHERED + MAX_STRING)
+        return;
+    begin_record(&event->header, &scratch->exec, EVENT_STRING, flags);
+    event->kind = vector->kind;
+    event->len = len;
+    scratch->exec.strings++;
+    send(&scratch->exec, event, sizeof *event + len);
+    vector->len += len;
+    vector->fill = 0;
+}
+
+/* Gathers a string. */
+__noinline u32 gather(u64 address)
+{
+    struct scratch *scratch = scratch_of_cpu();
+    if (!scratch)
+        return 1;
+    struct vector *vector = &scratch->vector;
+    u64 fill = vector->fill;
+    if (fill > GATHERED)
+        return 1;
+    long len = bpf_probe_read_user_str(scratch->bytes + TEXT_AT + fill, MAX_STRING, (void *)address);
+    if (len > 0) {
+        vector->fill = fill + len;
+        if (vector->fill > GATHERED)
+            flush(scratch, vector, 0);
+        return 0;
+    }
+    if (fill)
+        flush(scratch, vector, 0);
+    /* By itself: one string that is not known. */
+    flush(scratch, vector, FLAG_STRING_UNREADABLE);
+    return 0;
+}
+
+/* Gathers at most TURNS strings; whether there is none left. */
+__noinline u32 vector_turns(void)
+{
+    struct scratch *scratch = scratch_of_cpu();
+    if (!scratch)
+        return 1;
+    struct vector *vector = &scratch->vector;
+    for (u32 i = 0; i < TURNS; i++) {
+        u64 address = 0;
+        long failed;
+        if (vector->compat) {
+            u32 narrow = 0;
+            failed = bpf_probe_read_user(&narrow, sizeof narrow, (void *)vector->next);
+            address = narrow;
+        } else {
+            failed = bpf_probe_read_user(&address, sizeof address, (void *)vector->next);
+        }
+        if (failed)
+            scratch->exec.flags |= FLAG_POINTER_UNREADABLE;
+        if (failed || !address)
+            return 1;
+        vector->next += vector->compat ? 4 : 8;
+        if (gather(address))
+            return 1;
+    }
+    return 0;
+}
+
+__noinline u32 vector_blocks(void)
+{
+    for (u32 i = 0; i < TURNS; i++)
+        if (vector_turns())
+            return 1;
+    return 0;
+}
+
+/* Sends the strings of a vector, and how many bytes they are. */
+__noinline u64 tell_vector(u64 address, u32 kind, u32 compat)
+{
+    struct scratch *scratch = scratch_of_cpu();
+    if (!scratch)
+        return 0;
+    struct vector *vector = &scratch->vector;
+    __builtin_memset(vector, 0, sizeof *vector);
+    vector->next = address;
+    vector->kind = kind;
+    vector->compat = compat;
+    if (address) {
+        u32 ended = 0;
+        for (u32 i = 0; i < MAX_STRINGS / TURNS / TURNS && !ended; i++)
+            ended = vector_blocks();
+        if (!ended)
+            scratch->exec.flags |= FLAG_TOO_MANY_ITEMS;
+    }
+    if (vector->fill)
+        flush(scratch, vector, 0);
+    return vector->len;
+}
+
+/* Sends the file name as it was passed, which the kernel has read by now. */
+__noinline u32 tell_filename(u64 address)
+{
+    struct scratch *scratch = scratch_of_cpu();
+    if (!scratch)
+        return 1;
+    struct string_event *event = (void *)(scratch->bytes + FILENAME_AT - sizeof *event);
+    u32 flags = 0;
+    u64 len = text_len(bpf_probe_read_user_str(scratch->bytes + FILENAME_AT, FILENAME_ROOM, (void *)address));
+    if (len >= FILENAME_ROOM) {
+        len = 0;
+        flags = FLAG_FILENAME_UNREADABLE;
+    }
+    begin_record(&event->header, &scratch->exec, EVENT_STRING, flags);
+    event->kind = STRING_FILENAME;
+    event->len = len;
+    scratch->exec.strings++;
+    send(&scratch->exec, event, sizeof *event + len);
+    return flags;
+}
+
+/* A call has begun: tells of it and of the descriptors, some of which a success will close. */
+static __always_inline void enter_call(struct task_struct *task, struct call *call)
+{
+    struct scratch *scratch = scratch_of_cpu();
+    if (!scratch)
+        return;
+    u64 both = bpf_get_current_pid_tgid();
+    struct exec *exec = &scratch->exec;
+    __builtin_memset(exec, 0, sizeof *exec);
+    exec->tgid = both >> 32;
+    exec->old_tid = both;
+    if (!is_member(exec->tgid, &exec->depth))
+        return;
+    exec->seen = own_view(task);
+    exec->id = new_id();
+    bpf_get_current_comm(call->comm, sizeof call->comm);
+    struct call_event *event = (void *)(scratch->bytes + FILENAME_AT - sizeof *event);
+    __builtin_memset(event, 0, sizeof *event);
+    u64 len = text_len(bpf_probe_read_user_str(scratch->bytes + FILENAME_AT, FILENAME_ROOM, (void *)call->filename));
+    u32 flags = 0;
+    if (len >= FILENAME_ROOM) {
+        len = 0;
+        flags = FLAG_FILENAME_UNREADABLE;
+    }
+    begin_record(&event->header, exec, EVENT_SYSENTER, flags);
+    event->filename_len = len;
+    __builtin_memcpy(event->comm, call->comm, sizeof event->comm);
+    send(exec, event, sizeof *event + len);
+    if (records_fds)
+        tell_fds();
+    s32 tid = both;
+    call->exec = *exec;
+    if (bpf_map_update_elem(&calls, &tid, call, BPF_ANY))
+        ADD_ONE(counters.not_told);
+}
+
+/* The exec at hand has been told of as a call: it goes on with that one's records. */
+static __always_inline void resume_call(struct exec *exec)
+{
+    struct call *call = bpf_map_lookup_elem(&calls, &exec->old_tid);
+    if (!call)
+        return;
+    exec->id = call->exec.id;
+    exec->records = call->exec.records;
+    exec->fds = call->exec.fds;
+    exec->flags = call->exec.flags;
+}
+
+/* What its call was, which is over. */
+static __always_inline void finish_call(struct exec *exec, struct exec_event *event)
+{
+    struct call *call = bpf_map_lookup_elem(&calls, &exec->old_tid);
+    if (!call)
+        return;
+    event->is_execveat = call->is_execveat;
+    event->dirfd = call->dirfd;
+    event->call_flags = call->flags;
+    __builtin_memcpy(event->prev_comm, call->comm, sizeof event->prev_comm);
+    bpf_map_delete_elem(&calls, &exec->old_tid);
+}
+
+/* Tells of a call that has failed. */
+static __always_inline void tell_failure(struct call *call, s64 result)
+{
+    struct task_struct *task = (void *)bpf_get_current_task();
+    struct scratch *scratch = scratch_of_cpu();
+    if (!scratch)
+        return;
+    struct exec *exec = &scratch->exec;
+    *exec = call->exec;
+    tell_filename(call->filename);
+    u64 argv_len = tell_vector(call->argv, STRING_ARGV, call->compat);
+    u64 env_len = records_env ? tell_vector(call->envp, STRING_ENV, call->compat) : 0;
+    if (records_cwd)
+        tell_path(PATH_CWD, BPF_CORE_READ(task, fs, pwd.dentry), BPF_CORE_READ(task, fs, pwd.mnt));
+    if (records_cgroup)
+        tell_cgroup();
+    struct exec_event *event = bpf_ringbuf_reserve(&events, sizeof *event, 0);
+    if (!event) {
+        ADD_ONE(counters.not_told);
+        return;
+    }
+    fill(event, task, exec, ANSWER_UNKNOWN);
+    describe(event, task, exec);
+    event->argv_len = argv_len;
+    event->env_len = env_len;
+    event->result = result;
+    event->is_execveat = call->is_execveat;
+    event->dirfd = call->dirfd;
+    event->call_flags = call->flags;
+    event->compat = call->compat;
+    bpf_ringbuf_submit(event, when_full());
+}
+
+#endif

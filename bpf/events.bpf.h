@@ -1,0 +1,52 @@
+/* The way to userspace. */
+#ifndef TRACEXEC_EVENTS_BPF_H
+#define TRACEXEC_EVENTS_BPF_H
+
+/* Of the ring buffer, in bytes; userspace makes it larger where every exec is recorded, and is woken when a
+   quarter is full. */
+#define EVENT_ROOM (1 << 20)
+const volatile u64 event_room = EVENT_ROOM;
+
+struct {
+    __uint(type, BPF_MAP_TYPE_RINGBUF);
+    __uint(max_entries, EVENT_ROOM);
+} events SEC(".maps");
+
+struct counters counters = {};
+
+/* Relaxed, so that every clang makes it an addition without a result: one with a result, which Linux has
+   had since 5.12 only, is refused before. */
+#define ADD_ONE(number) ((void)__atomic_fetch_add(&(number), 1, __ATOMIC_RELAXED))
+
+/* Set by userspace as long as it looks by itself from time to time. */
+u8 looks = 0;
+
+/* Whether userspace is to be woken for a record that can wait. */
+static __always_inline u64 when_full(void)
+{
+    if (!looks)
+        return BPF_RB_FORCE_WAKEUP;
+    /* BPF_RB_AVAIL_DATA */
+    return bpf_ringbuf_query(&events, 0) > event_room / 4 ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP;
+}
+
+/* The head of a record that belongs to the exec at hand. */
+static __always_inline void begin_record(struct event_header *header, struct exec *exec, u32 kind, u32 flags)
+{
+    header->id = exec->id;
+    header->counter = exec->records++;
+    header->kind = kind;
+    header->flags = flags;
+    header->pid = exec->seen;
+}
+
+/* Sends a record that lies in the scratch. */
+static __always_inline void send(struct exec *exec, void *record, u64 size)
+{
+    if (bpf_ringbuf_output(&events, record, size, when_full())) {
+        exec->flags |= FLAG_OUTPUT_FAILED;
+        ADD_ONE(counters.not_told);
+    }
+}
+
+#endif

@@ -1,0 +1,256 @@
+/* What an exec leaves to be seen, for userspace to know without looking at the process: records of its
+   strings, its files and its control group, before the one of the exec itself. */
+#ifndef TRACEXEC_RECORD_BPF_H
+#define TRACEXEC_RECORD_BPF_H
+
+#define SIGSTOP 19
+
+/* Which parts are wanted. */
+const volatile u8 records_env = 0;
+const volatile u8 records_cwd = 0;
+const volatile u8 records_fds = 0;
+const volatile u8 records_cgroup = 0;
+
+/* Of the program's strings, what one record carries. */
+#define STRING_CHUNK (1 << 16)
+
+/* Sends a part of the process's memory. */
+__noinline u32 tell_chunk(u64 from, u64 len, u32 kind)
+{
+    struct scratch *scratch = scratch_of_cpu();
+    if (!scratch || len > STRING_CHUNK)
+        return 1;
+    struct string_event *event = (void *)(scratch->bytes + TEXT_AT - sizeof *event);
+    u32 flags = 0;
+    if (bpf_probe_read_user(scratch->bytes + TEXT_AT, len, (void *)from)) {
+        flags = FLAG_STRING_UNREADABLE;
+        len = 0;
+    }
+    begin_record(&event->header, &scratch->exec, EVENT_STRING, flags);
+    event->kind = kind;
+    event->len = len;
+    scratch->exec.strings++;
+    send(&scratch->exec, event, sizeof *event + len);
+    return flags;
+}
+
+/* Sends a block of strings as it lies in the process's memory. */
+static __always_inline u64 tell_block(u64 start, u64 end, u32 kind)
+{
+    for (u32 i = 0; i < MAX_BLOCK / STRING_CHUNK; i++) {
+        u64 from = start + (u64)i * STRING_CHUNK;
+        if (from >= end)
+            break;
+        u64 left = end - from;
+        tell_chunk(from, left < STRING_CHUNK ? left : STRING_CHUNK, kind);
+    }
+    return end - start;
+}
+
+/* Sends the path that has been walked. */
+__noinline u32 tell_walked(u32 kind, u64 address)
+{
+    struct inode *inode = (void *)address;
+    struct scratch *scratch = scratch_of_cpu();
+    if (!scratch)
+        return 1;
+    struct walk *walk = &scratch->walk;
+    struct path_event *event = (void *)(scratch->bytes + TEXT_AT - sizeof *event);
+    begin_record(&event->header, &scratch->exec, EVENT_PATH, walk->flags);
+    event->kind = kind;
+    event->names = walk->names;
+    event->apart = walk->apart;
+    event->deleted = walk->deleted;
+    u64 len = walk->at;
+    bounded(len, TEXT_MASK);
+    event->len = len;
+    event->inode = BPF_CORE_READ(inode, i_ino);
+    event->magic = BPF_CORE_READ(inode, i_sb, s_magic);
+    scratch->exec.paths++;
+    send(&scratch->exec, event, sizeof *event + len);
+    return 0;
+}
+
+/* Sends the path of a file. */
+static __always_inline void tell_path(u32 kind, struct dentry *dentry, struct vfsmount *mnt)
+{
+    walk_from((u64)dentry, (u64)mnt, 0);
+    tell_walked(kind, (u64)BPF_CORE_READ(dentry, d_inode));
+}
+
+static __always_inline struct kernfs_node *above(struct kernfs_node *node)
+{
+    if (bpf_core_field_exists(node->__parent))
+        return BPF_CORE_READ(node, __parent);
+    struct kernfs_node___before_6_15 *old = (void *)node;
+    return (void *)BPF_CORE_READ(old, parent);
+}
+
+/* Sends the path of the control group, of version 2. */
+__noinline u32 tell_cgroup(void)
+{
+    struct scratch *scratch = scratch_of_cpu();
+    struct task_struct *task = (void *)bpf_get_current_task();
+    if (!scratch)
+        return 1;
+    struct walk *walk = &scratch->walk;
+    __builtin_memset(walk, 0, sizeof *walk);
+    struct kernfs_node *node = BPF_CORE_READ(task, cgroups, dfl_cgrp, kn);
+    for (u32 i = 0; i < TURNS; i++) {
+        struct kernfs_node *parent = above(node);
+        if (!node || !parent)
+            return tell_walked(PATH_CGROUP, 0);
+        if (!add_name(scratch, walk, BPF_CORE_READ(node, name)))
+            break;
+        node = parent;
+    }
+    walk->flags |= FLAG_POSSIBLE_TRUNCATION;
+    return tell_walked(PATH_CGROUP, 0);
+}
+
+/* Sends a descriptor. */
+__noinline u32 tell_fd(u64 address, u32 number, u32 close_on_exec)
+{
+    struct scratch *scratch = scratch_of_cpu();
+    struct file *file = (void *)address;
+    if (!scratch)
+        return 1;
+    struct fd_event *event = (void *)(scratch->bytes + TEXT_AT - sizeof *event);
+    __builtin_memset(event, 0, sizeof *event);
+    u32 flags = 0;
+    event->number = number;
+    event->close_on_exec = close_on_exec;
+    if (bpf_core_read(&event->flags, sizeof event->flags, &file->f_flags))
+        flags |= FLAG_FLAGS_UNREADABLE;
+    if (bpf_core_read(&event->position, sizeof event->position, &file->f_pos))
+        flags |= FLAG_POSITION_UNREADABLE;
+    struct inode *inode = BPF_CORE_READ(file, f_inode);
+    if (bpf_core_read(&event->inode, sizeof event->inode, &inode->i_ino))
+        flags |= FLAG_INODE_UNREADABLE;
+    event->mode = BPF_CORE_READ(inode, i_mode);
+    event->device = BPF_CORE_READ(inode, i_rdev);
+    event->magic = BPF_CORE_READ(inode, i_sb, s_magic);
+    struct vfsmount *mnt = BPF_CORE_READ(file, f_path.mnt);
+    struct mount *mount = (void *)mnt - bpf_core_field_offset(struct mount, mnt);
+    if (!mnt || bpf_core_read(&event->mount_id, sizeof event->mount_id, &mount->mnt_id))
+        flags |= FLAG_MOUNT_ID_UNREADABLE;
+    long len = bpf_probe_read_kernel_str(scratch->bytes + TEXT_AT, NAME_ROOM, BPF_CORE_READ(inode, i_sb, s_type, name));
+    event->type_len = len > 0 ? len - 1 : 0;
+    walk_from((u64)BPF_CORE_READ(file, f_path.dentry), (u64)mnt, event->type_len);
+    struct walk *walk = &scratch->walk;
+    u64 end = walk->at;
+    bounded(end, TEXT_MASK);
+    begin_record(&event->header, &scratch->exec, EVENT_FD, flags | walk->flags);
+    event->names = walk->names;
+    event->apart = walk->apart;
+    event->deleted = walk->deleted;
+    event->len = end - event->type_len;
+    scratch->exec.fds++;
+    send(&scratch->exec, event, sizeof *event + end);
+    return 0;
+}
+
+/* Sends the descriptors that one word of bits tells of. */
+__noinline u32 tell_fd_word(u32 word)
+{
+    struct task_struct *task = (void *)bpf_get_current_task();
+    struct fdtable *table = BPF_CORE_READ(task, files, fdt);
+    unsigned long open = 0, closing = 0;
+    bpf_probe_read_kernel(&open, sizeof open, BPF_CORE_READ(table, open_fds) + word);
+    bpf_probe_read_kernel(&closing, sizeof closing, BPF_CORE_READ(table, close_on_exec) + word);
+    struct file **files = BPF_CORE_READ(table, fd);
+    for (u32 bit = 0; bit < 64; bit++) {
+        if (!(open >> bit))
+            break;
+        if (!(open >> bit & 1))
+            continue;
+        u32 number = word * 64 + bit;
+        struct file *file = 0;
+        bpf_probe_read_kernel(&file, sizeof file, files + number);
+        /* A number may be taken before its file is there. */
+        if (file)
+            tell_fd((u64)file, number, closing >> bit & 1);
+    }
+    return 0;
+}
+
+/* Sends those of at most TURNS * TURNS words. In one loop: the kernel allows eight calls within each other. */
+__noinline u32 tell_fd_words(u32 first, u32 words)
+{
+    for (u32 i = 0; i < TURNS * TURNS; i++) {
+        if (first + i >= words)
+            break;
+        tell_fd_word(first + i);
+    }
+    return 0;
+}
+
+/* Sends all descriptors of the process. */
+__noinline u32 tell_fds(void)
+{
+    struct scratch *scratch = scratch_of_cpu();
+    struct task_struct *task = (void *)bpf_get_current_task();
+    struct fdtable *table = BPF_CORE_READ(task, files, fdt);
+    u32 most = 0;
+    if (!scratch)
+        return 1;
+    if (!table || bpf_core_read(&most, sizeof most, &table->max_fds)) {
+        scratch->exec.flags |= FLAG_FDS_UNREADABLE;
+        return 1;
+    }
+    u32 words = (most + 63) / 64;
+    if (words > MAX_FD_WORDS)
+        scratch->exec.flags |= FLAG_TOO_MANY_ITEMS;
+    for (u32 i = 0; i < MAX_FD_WORDS / TURNS / TURNS; i++) {
+        if (i * TURNS * TURNS >= words)
+            break;
+        tell_fd_words(i * TURNS * TURNS, words);
+    }
+    return 0;
+}
+
+/* Whether somebody else has sent it a SIGSTOP that is on its way. */
+static __always_inline int stops_already(struct task_struct *task)
+{
+    u64 own = BPF_CORE_READ(task, pending.signal.sig[0]);
+    return (own | BPF_CORE_READ(task, signal, shared_pending.signal.sig[0])) >> (SIGSTOP - 1) & 1;
+}
+
+/* What every exec's record says. */
+static __always_inline void fill(struct exec_event *event, struct task_struct *task, struct exec *exec, u32 answer)
+{
+    __builtin_memset(event, 0, sizeof *event);
+    begin_record(&event->header, exec, EVENT_SYSEXIT, exec->flags);
+    event->time = bpf_ktime_get_boot_ns();
+    event->start_time = start_time(task);
+    event->tgid = exec->seen;
+    event->kernel_tgid = exec->tgid;
+    event->uid = BPF_CORE_READ(task, cred, euid.val);
+    event->gid = BPF_CORE_READ(task, cred, egid.val);
+    event->depth = exec->depth;
+    event->answer = answer;
+    event->slot = NO_SLOT;
+    event->traced = BPF_CORE_READ(task, ptrace) != 0;
+    event->stops_already = stops_already(task);
+    event->old_tid = exec->old_tid;
+    event->compat = is_compat(task);
+    if (bpf_get_current_comm(event->comm, sizeof event->comm))
+        event->header.flags |= FLAG_COMM_UNREADABLE;
+    struct name *name = bpf_map_lookup_elem(&names, &exec->tgid);
+    if (name)
+        __builtin_memcpy(event->prev_comm, name->bytes, sizeof event->prev_comm);
+}
+
+/* What it says besides where all is recorded. */
+static __always_inline void describe(struct exec_event *event, struct task_struct *task, struct exec *exec)
+{
+    event->parent = own_view(BPF_CORE_READ(task, real_parent));
+    event->strings = exec->strings;
+    event->paths = exec->paths;
+    event->fds = exec->fds;
+    event->mount_namespace = BPF_CORE_READ(task, nsproxy, mnt_ns, ns.inum);
+    event->pid_namespace = pid_namespace_of(task);
+    event->recorded = RECORDED_ARGV | (records_env ? RECORDED_ENV : 0) | (records_fds ? RECORDED_FDS : 0);
+}
+
+#endif

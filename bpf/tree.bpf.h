@@ -1,0 +1,119 @@
+/* Which processes are watched. */
+#ifndef TRACEXEC_TREE_BPF_H
+#define TRACEXEC_TREE_BPF_H
+
+const volatile u8 whole_system = 0;
+const volatile u32 own_namespace = 0; /* the inode of tracexec's pid namespace */
+s32 root_pid = 0; /* COMMAND, in tracexec's pid namespace, until its first exec */
+
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __uint(max_entries, 1 << 20);
+    __type(key, s32);
+    __type(value, u32); /* its depth */
+} tree SEC(".maps");
+
+/* tracexec itself and what it has started, which --system never matches. */
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __uint(max_entries, 1 << 16);
+    __type(key, s32);
+    __type(value, u8);
+} exempt SEC(".maps");
+
+struct name {
+    u8 bytes[16];
+};
+
+/* The name that a task had before its last renaming, an exec is one, too. */
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __uint(max_entries, 1 << 20);
+    __type(key, s32);
+    __type(value, struct name);
+} names SEC(".maps");
+
+/* As many pid namespaces are looked through; the kernel's MAX_PID_NS_LEVEL. */
+#define NAMESPACES 32
+
+/* A process's id as tracexec sees it, 0 if it is in no namespace of ours. */
+static __always_inline s32 own_view(struct task_struct *task)
+{
+    struct pid *pid = BPF_CORE_READ(task, group_leader, thread_pid);
+    u32 level = BPF_CORE_READ(pid, level);
+    for (u32 i = 0; i <= NAMESPACES; i++) {
+        struct upid upid = {};
+        if (i > level || bpf_core_read(&upid, sizeof upid, &pid->numbers[i]))
+            break;
+        if (BPF_CORE_READ(upid.ns, ns.inum) == own_namespace)
+            return upid.nr;
+    }
+    return 0;
+}
+
+/* The number of the pid namespace that a process is in. */
+static __always_inline u32 pid_namespace_of(struct task_struct *task)
+{
+    struct pid *pid = BPF_CORE_READ(task, thread_pid);
+    u32 level = BPF_CORE_READ(pid, level);
+    struct upid upid = {};
+    bpf_core_read(&upid, sizeof upid, &pid->numbers[level]);
+    return BPF_CORE_READ(upid.ns, ns.inum);
+}
+
+#define TS_COMPAT 2 /* x86: it is in, or begins as, a program of 32 bits */
+
+static __always_inline u32 is_compat(struct task_struct *task)
+{
+    return bpf_core_field_exists(task->thread_info.status) && BPF_CORE_READ(task, thread_info.status) & TS_COMPAT;
+}
+
+static __always_inline u64 start_time(struct task_struct *task)
+{
+    struct task_struct *leader = BPF_CORE_READ(task, group_leader);
+    if (bpf_core_field_exists(leader->start_boottime))
+        return BPF_CORE_READ(leader, start_boottime);
+    struct task_struct___before_5_5 *old = (void *)leader;
+    return BPF_CORE_READ(old, real_start_time);
+}
+
+/* Whether a process is watched, COMMAND before its first exec aside; its depth. */
+static __always_inline int is_member(s32 tgid, u32 *depth)
+{
+    u32 *known = bpf_map_lookup_elem(&tree, &tgid);
+    if (known)
+        *depth = *known;
+    return known || (whole_system && !bpf_map_lookup_elem(&exempt, &tgid));
+}
+
+/* Whether an exec is one that we watch; its depth. */
+static __always_inline int is_watched(struct trace_event_raw_sched_process_exec *ctx, s32 tgid, s32 seen, u32 *depth)
+{
+    s32 old = ctx->old_pid;
+    if (old != tgid) {
+        /* A thread has become the leader: its own id is no more. */
+        bpf_map_delete_elem(&tree, &old);
+        bpf_map_delete_elem(&exempt, &old);
+        bpf_map_delete_elem(&names, &old);
+    }
+    if (bpf_map_lookup_elem(&exempt, &tgid) && seen != root_pid)
+        return 0;
+    u32 *known = bpf_map_lookup_elem(&tree, &tgid);
+    if (known) {
+        *depth = *known;
+        return 1;
+    }
+    if (seen && seen == root_pid) {
+        if (bpf_map_update_elem(&tree, &tgid, depth, BPF_ANY))
+            ADD_ONE(counters.not_followed);
+        bpf_map_delete_elem(&exempt, &tgid);
+        root_pid = 0;
+        return 1;
+    }
+    return whole_system;
+}
+
+#endif
