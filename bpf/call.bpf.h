@@ -235,29 +235,17 @@ static __always_inline void finish_call(struct exec *exec, struct exec_event *ev
     bpf_map_delete_elem(&calls, &exec->old_tid);
 }
 
-/* Tells of a call that has failed. */
-static __always_inline void tell_failure(struct call *call, s64 result)
+/* Sends the exec's own record of a failed call, after all others. */
+static __always_inline void tell_result(struct call *call, s64 result, u64 argv_len, u64 env_len)
 {
     struct task_struct *task = (void *)bpf_get_current_task();
-    struct scratch *scratch = scratch_of_cpu();
-    if (!scratch)
-        return;
-    struct exec *exec = &scratch->exec;
-    *exec = call->exec;
-    tell_filename(call->filename);
-    u64 argv_len = tell_vector(call->argv, STRING_ARGV, call->compat);
-    u64 env_len = records_env ? tell_vector(call->envp, STRING_ENV, call->compat) : 0;
-    if (records_cwd)
-        tell_path(PATH_CWD, BPF_CORE_READ(task, fs, pwd.dentry), BPF_CORE_READ(task, fs, pwd.mnt));
-    if (records_cgroup)
-        tell_cgroup();
     struct exec_event *event = bpf_ringbuf_reserve(&events, sizeof *event, 0);
     if (!event) {
         ADD_ONE(counters.not_told);
         return;
     }
-    fill(event, task, exec, ANSWER_UNKNOWN);
-    describe(event, task, exec);
+    fill(event, task, &call->exec, ANSWER_UNKNOWN);
+    describe(event, task, &call->exec);
     event->argv_len = argv_len;
     event->env_len = env_len;
     event->result = result;
@@ -266,6 +254,36 @@ static __always_inline void tell_failure(struct call *call, s64 result)
     event->call_flags = call->flags;
     event->compat = call->compat;
     bpf_ringbuf_submit(event, when_full());
+}
+
+/* Tells of a failed call what the process's memory is not needed for, and its file name, which the kernel has
+   read before. */
+static __always_inline void begin_failure(struct call *call)
+{
+    struct task_struct *task = (void *)bpf_get_current_task();
+    struct scratch *scratch = scratch_of_cpu();
+    if (!scratch)
+        return;
+    scratch->exec = call->exec;
+    tell_filename(call->filename);
+    if (records_cwd)
+        tell_path(PATH_CWD, BPF_CORE_READ(task, fs, pwd.dentry), BPF_CORE_READ(task, fs, pwd.mnt));
+    if (records_cgroup)
+        tell_cgroup();
+    call->exec = scratch->exec;
+}
+
+/* Tells the rest, as far as it can be read at once. */
+static __always_inline void finish_failure(struct call *call, s64 result)
+{
+    struct scratch *scratch = scratch_of_cpu();
+    if (!scratch)
+        return;
+    scratch->exec = call->exec;
+    u64 argv_len = tell_vector(call->argv, STRING_ARGV, call->compat);
+    u64 env_len = records_env ? tell_vector(call->envp, STRING_ENV, call->compat) : 0;
+    call->exec = scratch->exec;
+    tell_result(call, result, argv_len, env_len);
 }
 
 #endif

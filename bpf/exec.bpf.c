@@ -15,6 +15,7 @@
 #include "record.bpf.h"
 #include "stop.bpf.h"
 #include "call.bpf.h"
+#include "late.bpf.h"
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";
 
@@ -313,7 +314,23 @@ int handle_return(struct trace_event_raw_sys_exit *ctx)
     struct call *call = bpf_map_lookup_elem(&calls, &tid);
     if (!call)
         return 0;
-    tell_failure(call, ctx->ret);
+    begin_failure(call);
+    finish_failure(call, ctx->ret);
+    bpf_map_delete_elem(&calls, &tid);
+    return 0;
+}
+
+/* The same where the kernel can wait for the process's memory. */
+SEC("tp/raw_syscalls/sys_exit")
+int handle_return_late(struct trace_event_raw_sys_exit *ctx)
+{
+    s32 tid = bpf_get_current_pid_tgid();
+    struct call *call = bpf_map_lookup_elem(&calls, &tid);
+    if (!call)
+        return 0;
+    begin_failure(call);
+    if (!read_late(call, tid, ctx->ret))
+        finish_failure(call, ctx->ret);
     bpf_map_delete_elem(&calls, &tid);
     return 0;
 }

@@ -6,6 +6,7 @@ use crate::escape;
 use crate::event::{Facts, Reading, Strings};
 use crate::filter::{Answer, Filter, Judgement};
 use crate::notify::Sender;
+use crate::source::recorded::Recorded;
 use crate::source::{Held, Judge, NotHeld, SourceEvent, Stop};
 use crate::sys::Pid;
 
@@ -73,7 +74,7 @@ impl Judge for Matcher {
         }
     }
 
-    fn recorded(&mut self, facts: &mut dyn Facts) {
+    fn recorded(&mut self, facts: &mut Recorded) {
         if self.wants(facts) {
             self.listed(facts);
         }

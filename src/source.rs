@@ -27,6 +27,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use crate::event::Facts;
+use crate::source::recorded::Recorded;
 use crate::sys::Pid;
 
 /// Decides what becomes of each exec.
@@ -36,8 +37,8 @@ pub trait Judge: Send {
     /// An exec that the source has ruled out itself, and that came near; its process runs on.
     fn ruled_out(&mut self, _: &mut dyn Facts) {}
 
-    /// An exec that was recorded; its process runs on.
-    fn recorded(&mut self, _: &mut dyn Facts) {}
+    /// An exec that was recorded, which may have failed; its process runs on.
+    fn recorded(&mut self, _: &mut Recorded) {}
 }
 
 /// A running source.

@@ -335,13 +335,7 @@ fn the_kernel_stops_all_that_userspace_may_want_and_nothing_else_that_it_can_dec
 /// this test alone.
 #[test]
 fn guardian() {
-    let words: Vec<String> = std::env::args().collect();
-    if let [_, _, stopped, switch] = words.as_slice()
-        && words[1] == tracexec::guardian::SUBCOMMAND
-    {
-        let kernel = (stopped.parse().unwrap(), switch.parse().unwrap());
-        tracexec::guardian::run(Some(kernel)).unwrap();
-    }
+    ebpf::be_the_guardian();
 }
 
 #[test]

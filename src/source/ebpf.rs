@@ -58,6 +58,16 @@ pub enum Aim {
     Stop,
     /// It is recorded, and runs on; but for a filter on control groups that only /proc shows.
     Record,
+    /// The same for every call, failed ones too, whatever the filter says. It slows every system call of
+    /// the machine.
+    RecordCalls,
+}
+
+impl Aim {
+    /// Whether nothing is stopped.
+    pub fn records(self) -> bool {
+        self != Aim::Stop
+    }
 }
 
 /// What a started source tells of itself.
@@ -80,9 +90,11 @@ impl EbpfSource {
         judge: impl Judge + 'static,
         tell: impl Fn(SourceEvent) + Send + 'static,
     ) -> Result<Started, Trouble> {
-        let mut lowered = Lowered::new(filter, !watched.system, watched.aim == Aim::Record);
+        let mut lowered = Lowered::new(filter, !watched.system, watched.aim.records());
         let mut aim = watched.aim;
-        if lowered.asks.cgroup && !load::shows_cgroups() {
+        if aim == Aim::RecordCalls {
+            lowered.record_all();
+        } else if aim == Aim::Record && lowered.asks.cgroup && !load::shows_cgroups() {
             // Only /proc shows them, and a process has to be there for that.
             aim = Aim::Stop;
             lowered = Lowered::new(filter, !watched.system, false);

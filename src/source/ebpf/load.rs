@@ -6,6 +6,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use libbpf_rs::btf::Btf;
+use libbpf_rs::btf::types::Func;
 use libbpf_rs::skel::{OpenSkel, SkelBuilder};
 use libbpf_rs::{Link, MapCore, MapFlags, OpenObject, PrintLevel, ProgramMut};
 
@@ -19,6 +21,8 @@ use crate::procfs;
 use crate::report::Trouble;
 use crate::sys::Pid;
 
+/// The kernel's function by which it does.
+const TASK_WORK: &str = "bpf_task_work_schedule_signal_impl";
 /// Of the ring buffer where every exec is recorded, in bytes.
 const RECORD_ROOM: u32 = 16 << 20;
 
@@ -29,6 +33,12 @@ pub fn shows_cgroups() -> bool {
     procfs::sees_whole_cgroups()
         && own.starts_with(b"0::")
         && own.iter().filter(|&&b| b == b'\n').count() == 1
+}
+
+/// Whether the kernel can wait for memory on behalf of a program: Linux 6.18 and later.
+fn reads_late() -> bool {
+    let types = Btf::from_vmlinux();
+    types.is_ok_and(|types| types.type_by_name::<Func<'_>>(TASK_WORK).is_some())
 }
 
 /// The programs, in the kernel.
@@ -70,21 +80,25 @@ pub fn load<'object>(
         data.records_fds = lowered.asks.fds.into();
         data.records_cgroup = (lowered.asks.cgroup && shows_cgroups()).into();
         data.records_cwd = 1;
+        data.records_calls = (aim == Aim::RecordCalls).into();
         data.own_root_inode = fs::metadata("/").map_or(0, |root| root.ino());
         data.own_root_mount = procfs::own_root_mount().unwrap_or(0);
-        if aim == Aim::Record {
+        if aim.records() {
             data.event_room = RECORD_ROOM.into();
         }
     }
-    if aim == Aim::Record {
+    if aim.records() {
         open.maps.events.set_max_entries(RECORD_ROOM).map_err(refused("size"))?;
     }
     let progs = &mut open.progs;
     progs.handle_rename.set_autoload(lowered.keep.prev_comm);
     progs.handle_exec.set_autoload(aim == Aim::Stop);
-    progs.record_exec.set_autoload(aim == Aim::Record);
-    progs.handle_enter.set_autoload(false);
-    progs.handle_return.set_autoload(false);
+    progs.record_exec.set_autoload(aim.records());
+    progs.handle_enter.set_autoload(aim == Aim::RecordCalls);
+    let late = aim == Aim::RecordCalls && reads_late();
+    progs.handle_return.set_autoload(aim == Aim::RecordCalls && !late);
+    progs.handle_return_late.set_autoload(late);
+    open.maps.late_calls.set_autocreate(late).map_err(refused("size"))?;
     let cpus = libbpf_rs::num_possible_cpus().map_err(refused("count the processors for"))?;
     open.maps.scratches.set_max_entries(cpus as u32).map_err(refused("size"))?;
     let slots = limit::SLOTS.0 * cpus as u32;
@@ -108,9 +122,13 @@ pub fn load<'object>(
             .map_err(refused("set up"))?;
     }
     let rename = lowered.keep.prev_comm.then_some(&skeleton.progs.handle_rename);
+    let programs = &skeleton.progs;
+    let on_return = if late { &programs.handle_return_late } else { &programs.handle_return };
+    let calls = [on_return, &programs.handle_enter];
     let links = always(&skeleton, aim)
         .into_iter()
         .chain(rename)
+        .chain(calls.into_iter().filter(|_| aim == Aim::RecordCalls))
         .map(|program| program.attach())
         .collect::<Result<Vec<Link>, _>>()
         .map_err(refused("attach"))?;
@@ -122,7 +140,7 @@ fn always<'a, 'object>(skeleton: &'a ExecSkel<'object>, aim: Aim) -> [&'a Progra
     let programs = &skeleton.progs;
     let exec = match aim {
         Aim::Stop => &programs.handle_exec,
-        Aim::Record => &programs.record_exec,
+        Aim::Record | Aim::RecordCalls => &programs.record_exec,
     };
     [&programs.handle_fork, &programs.handle_exit, exec]
 }

@@ -63,6 +63,18 @@ impl Lowered {
         lowered
     }
 
+    /// Leaves nothing to the kernel but to record it all.
+    pub fn record_all(&mut self) {
+        let asks = Asks { env: true, fds: true, cgroup: true };
+        *self = Lowered {
+            tests: vec![filter_test::default()],
+            steps: vec![0],
+            keep: self.keep,
+            asks,
+            ..Lowered::default()
+        };
+    }
+
     /// Whether the kernel rules nothing out.
     pub fn decides_nothing(&self) -> bool {
         self.tests.len() == 1

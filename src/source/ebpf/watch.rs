@@ -152,7 +152,7 @@ impl<J: Judge, E: Fn(SourceEvent)> Watch<'_, J, E> {
                 return;
             }
             let some = self.receive(ring, received);
-            if self.aim == Aim::Record && some != looks {
+            if self.aim.records() && some != looks {
                 looks = some;
                 self.programs.looks(looks);
                 // What came before the programs knew.
@@ -216,6 +216,9 @@ impl<J: Judge, E: Fn(SourceEvent)> Watch<'_, J, E> {
     }
 
     fn exec(&mut self, event: &exec_event, record: ExecRecord) {
+        if event.result != 0 {
+            return self.failed(event, record);
+        }
         let ancestry = self.executing(event);
         if event.stopped != 0 {
             return self.stopped_one(event, record, ancestry);
@@ -230,13 +233,22 @@ impl<J: Judge, E: Fn(SourceEvent)> Watch<'_, J, E> {
         if !wanted {
             self.judge.ruled_out(&mut facts);
         } else if self.is_our_own(event) {
-        } else if self.aim == Aim::Record {
+        } else if self.aim.records() {
             self.judge.recorded(&mut facts);
         } else if event.traced != 0 || event.stops_already != 0 {
             let mut control = Elsewhere { traced: event.traced != 0 };
             self.judge.exec(&mut facts, Stop::new(event.tgid, &mut control));
         }
         // What is left could not be stopped, which was counted.
+    }
+
+    /// An exec that was not to be: its process is what it was.
+    fn failed(&mut self, event: &exec_event, record: ExecRecord) {
+        let ancestry: Box<dyn Ancestry> = match &self.lineage {
+            Some(lineage) => lineage.place(event.kernel_tgid).ancestry,
+            None => Box::new(Living::new(event.tgid, self.in_tree.then_some(event.depth))),
+        };
+        self.judge.recorded(&mut Recorded::new(record, ancestry, None));
     }
 
     /// Whether it is a program of ours, which a terminal has started for us.

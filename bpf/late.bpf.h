@@ -1,0 +1,148 @@
+/* Strings of failed calls that lie in pages which nobody has touched. A tracepoint may not wait for them; a
+   piece of work that the kernel does on the way back to the process may (Linux 6.18 and later). */
+#ifndef TRACEXEC_LATE_BPF_H
+#define TRACEXEC_LATE_BPF_H
+
+struct bpf_task_work {
+    u64 __opaque;
+} __attribute__((aligned(8)));
+
+/* Defined, since libbpf compares the kinds of types with the kernel's. */
+struct bpf_map {
+    u32 id;
+};
+
+struct bpf_iter_num {
+    u64 __opaque[1];
+} __attribute__((aligned(8)));
+
+typedef int (*task_work)(struct bpf_map *map, void *key, void *value);
+
+extern int bpf_task_work_schedule_signal_impl(struct task_struct *task, struct bpf_task_work *work, void *map__map,
+                                              task_work callback, void *aux__prog) __ksym __weak;
+extern int bpf_copy_from_user_str(void *to, u32 size, const void *from, u64 flags) __ksym __weak;
+
+#define LATE_SLOTS 64
+/* What is read at a time. */
+#define LATE_CHUNK 4096
+#define LATE_ROOM (2 * LATE_CHUNK)
+
+struct late {
+    struct bpf_task_work work;
+    s32 tid; /* whose call it is; 0 if the slot is free */
+    u32 fill;
+    u64 len;
+    s64 result;
+    struct call call;
+    struct string_event event; /* the bytes follow */
+    u8 bytes[LATE_ROOM];
+};
+
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(max_entries, LATE_SLOTS);
+    __type(key, u32);
+    __type(value, struct late);
+} late_calls SEC(".maps");
+
+static __always_inline void flush_late(struct late *late, u32 kind, u32 flags)
+{
+    u64 len = late->fill;
+    if (len > LATE_ROOM)
+        return;
+    begin_record(&late->event.header, &late->call.exec, EVENT_STRING, flags);
+    late->event.kind = kind;
+    late->event.len = len;
+    late->call.exec.strings++;
+    send(&late->call.exec, &late->event, sizeof late->event + len);
+    late->len += len;
+    late->fill = 0;
+}
+
+/* Gathers a string, piece by piece. */
+static __noinline void gather_late(struct late *late, u64 address, u32 kind)
+{
+    u32 i;
+    bpf_for(i, 0, MAX_STRING / (LATE_CHUNK - 1) + 1) {
+        if (late->fill >= LATE_CHUNK)
+            flush_late(late, kind, 0);
+        u64 fill = late->fill;
+        bounded(fill, LATE_CHUNK - 1);
+        int len = bpf_copy_from_user_str(late->bytes + fill, LATE_CHUNK, (void *)address, 0);
+        if (len <= 0) {
+            if (late->fill)
+                flush_late(late, kind, 0);
+            flush_late(late, kind, FLAG_STRING_UNREADABLE);
+            return;
+        }
+        /* A piece that fills its room ends with a NUL, be it the string's own or not. */
+        u8 last = 1;
+        bpf_copy_from_user(&last, 1, (void *)(address + len - 1));
+        late->fill = fill + len - (last != 0);
+        if (!last)
+            return;
+        address += len - 1;
+    }
+}
+
+/* Sends the strings of a vector; how many bytes they are. */
+static __noinline u64 tell_late(struct late *late, u64 next, u32 kind)
+{
+    u32 i, ended = 0, size = late->call.compat ? 4 : 8;
+    late->len = 0;
+    late->fill = 0;
+    if (!next)
+        return 0;
+    bpf_for(i, 0, MAX_STRINGS) {
+        u64 address = 0;
+        u32 narrow = 0;
+        long failed;
+        if (late->call.compat) {
+            failed = bpf_copy_from_user(&narrow, sizeof narrow, (void *)next);
+            address = narrow;
+        } else {
+            failed = bpf_copy_from_user(&address, sizeof address, (void *)next);
+        }
+        if (failed)
+            late->call.exec.flags |= FLAG_POINTER_UNREADABLE;
+        if (failed || !address) {
+            ended = 1;
+            break;
+        }
+        gather_late(late, address, kind);
+        next += size;
+    }
+    if (!ended)
+        late->call.exec.flags |= FLAG_TOO_MANY_ITEMS;
+    if (late->fill)
+        flush_late(late, kind, 0);
+    return late->len;
+}
+
+static int finish_late(struct bpf_map *map, void *key, void *value)
+{
+    struct late *late = value;
+    u64 argv_len = tell_late(late, late->call.argv, STRING_ARGV);
+    u64 env_len = records_env ? tell_late(late, late->call.envp, STRING_ENV) : 0;
+    tell_result(&late->call, late->result, argv_len, env_len);
+    late->tid = 0;
+    return 0;
+}
+
+/* Has the strings of a failed call read in time; whether that will be done. */
+static __always_inline int read_late(struct call *call, s32 tid, s64 result)
+{
+    u32 slot = tid & (LATE_SLOTS - 1);
+    struct late *late = bpf_map_lookup_elem(&late_calls, &slot);
+    if (!late || (late->tid && late->tid != tid))
+        return 0;
+    late->tid = tid;
+    late->result = result;
+    late->call = *call;
+    if (!bpf_task_work_schedule_signal_impl(bpf_get_current_task_btf(), &late->work, &late_calls, finish_late, 0))
+        return 1;
+    late->tid = 0;
+    return 0;
+}
+
+#endif
