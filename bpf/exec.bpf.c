@@ -11,6 +11,7 @@
 #include "events.bpf.h"
 #include "tree.bpf.h"
 #include "filter.bpf.h"
+#include "kin.bpf.h"
 #include "path.bpf.h"
 #include "record.bpf.h"
 #include "stop.bpf.h"
@@ -54,16 +55,12 @@ static __always_inline void read_facts(struct trace_event_raw_sched_process_exec
     if (!scratch)
         return;
     struct facts *facts = &scratch->facts;
-    facts->uid = BPF_CORE_READ(task, cred, euid.val);
-    facts->gid = BPF_CORE_READ(task, cred, egid.val);
+    read_own(scratch, task);
     facts->pid = exec->seen;
     facts->depth = exec->depth;
     const char *filename = (const char *)ctx + (ctx->__data_loc_filename & 0xffff);
     facts->filename_len =
         text_len(bpf_probe_read_kernel_str(scratch->bytes + FILENAME_AT, FILENAME_ROOM, filename));
-    facts->comm_len = text_len(bpf_probe_read_kernel_str(scratch->bytes + COMM_AT, COMM_ROOM, task->comm));
-    const u8 *exe = BPF_CORE_READ(task, mm, exe_file, f_path.dentry, d_name.name);
-    facts->exe_len = text_len(bpf_probe_read_kernel_str(scratch->bytes + EXE_AT, EXE_ROOM, exe));
     struct name *name = bpf_map_lookup_elem(&names, &exec->tgid);
     facts->prev_comm_len =
         name ? text_len(bpf_probe_read_kernel_str(scratch->bytes + PREV_COMM_AT, COMM_ROOM, name->bytes))
@@ -224,6 +221,7 @@ static __always_inline struct exec *begin(struct trace_event_raw_sched_process_e
     exec->depth = depth;
     exec->id = new_id();
     ADD_ONE(counters.execs);
+    ask_kin(exec->tgid);
     read_facts(ctx, task, exec);
     return exec;
 }
@@ -231,12 +229,19 @@ static __always_inline struct exec *begin(struct trace_event_raw_sched_process_e
 /* The filter's answer, and those of its tests. */
 static __always_inline u32 judge(struct task_struct *task, struct exec *exec, u64 *answers)
 {
-    *answers = cheap_answers();
+    struct scratch *scratch = scratch_of_cpu();
+    if (!scratch)
+        return ANSWER_UNKNOWN;
+    u64 own = cheap_answers();
+    *answers = stated(with_kin(own, &scratch->kin));
     u32 answer = evaluate(*answers);
-    if (answer == ANSWER_UNKNOWN && wants_argv && !read_argv(task, exec)) {
-        *answers = argv_answers(*answers);
+    u32 argv_decides = answer == ANSWER_UNKNOWN && wants_argv;
+    if ((argv_decides || kin_wants_argv) && !read_argv(task, exec)) {
+        own = argv_answers(own);
+        *answers = stated(with_kin(own, &scratch->kin));
         answer = evaluate(*answers);
     }
+    keep_answers(exec->tgid, own);
     return answer;
 }
 
@@ -356,10 +361,17 @@ int handle_fork(struct trace_event_raw_sched_process_fork *ctx)
     s32 child = ctx->child_pid;
     if (!enabled)
         return 0;
-    u32 *known = bpf_map_lookup_elem(&tree, &parent);
+    struct member *known = bpf_map_lookup_elem(&tree, &parent);
     if (known) {
-        u32 depth = *known + 1;
-        if (bpf_map_update_elem(&tree, &child, &depth, BPF_ANY))
+        /* Until it executes something its program is its parent's. */
+        struct member member = {
+            .depth = known->depth + 1,
+            .parent = parent,
+            .id = new_id(),
+            .parent_id = known->id,
+            .answers = known->answers,
+        };
+        if (bpf_map_update_elem(&tree, &child, &member, BPF_ANY))
             ADD_ONE(counters.not_followed);
         if (tells_tree) {
             struct fork_event event = {
@@ -396,10 +408,10 @@ static __always_inline void tell_exit(struct task_struct *task, s32 id, u32 whol
 /* A task is no more. */
 static __always_inline void forget(struct task_struct *task, s32 id, u32 whole_process)
 {
-    u32 *depth = bpf_map_lookup_elem(&tree, &id);
-    if (depth) {
+    struct member *member = bpf_map_lookup_elem(&tree, &id);
+    if (member) {
         if (tells_tree)
-            tell_exit(task, id, whole_process, *depth == 0);
+            tell_exit(task, id, whole_process, member->depth == 0);
         bpf_map_delete_elem(&tree, &id);
     }
     if (whole_system)

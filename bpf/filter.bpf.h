@@ -19,6 +19,29 @@ const volatile u32 test_count = 0;
 const volatile u8 steps[MAX_STEPS];
 const volatile u32 step_count = 0;
 const volatile u8 wants_argv = 0;
+/* Which tests are negated, a bit at the lower one of the two that an answer has. */
+const volatile u64 negated_tests = 0;
+
+/* The lower bits of all answers: set for yes. The upper ones are set for unknown. */
+#define YES_BITS 0x5555555555555555ULL
+
+/* Answers with the negations of their tests. */
+static __always_inline u64 stated(u64 answers)
+{
+    u64 unknown = answers >> 1 & YES_BITS;
+    return answers ^ (negated_tests & ~unknown);
+}
+
+/* Reads what a process shows of its program. */
+static __always_inline void read_own(struct scratch *scratch, struct task_struct *task)
+{
+    struct facts *facts = &scratch->facts;
+    facts->uid = BPF_CORE_READ(task, cred, euid.val);
+    facts->gid = BPF_CORE_READ(task, cred, egid.val);
+    facts->comm_len = text_len(bpf_probe_read_kernel_str(scratch->bytes + COMM_AT, COMM_ROOM, task->comm));
+    const u8 *exe = BPF_CORE_READ(task, mm, exe_file, f_path.dentry, d_name.name);
+    facts->exe_len = text_len(bpf_probe_read_kernel_str(scratch->bytes + EXE_AT, EXE_ROOM, exe));
+}
 
 /* Reads argv into the scratch. By itself: among others the bound is spilt and read back, and before
    Linux 6.8 the verifier does not connect the copies. */
@@ -154,16 +177,12 @@ static __always_inline u32 in_ranges(u32 test, u32 number)
     return found;
 }
 
-/* The answer with the test's negation. */
-static __always_inline u32 stated(u32 test, u32 answer)
+/* What an answer is worth. */
+static __always_inline u32 worth(u32 test, u32 answer)
 {
-    if (test >= MAX_TESTS)
+    if (test >= MAX_TESTS || (answer == ANSWER_YES && tests[test].necessary))
         return ANSWER_UNKNOWN;
-    if (answer == ANSWER_YES && tests[test].necessary)
-        return ANSWER_UNKNOWN;
-    if (answer == ANSWER_UNKNOWN || !tests[test].negated)
-        return answer;
-    return answer == ANSWER_YES ? ANSWER_NO : ANSWER_YES;
+    return answer;
 }
 
 /* A test on a text in the scratch. */
@@ -208,7 +227,7 @@ __noinline u32 test_cheap(u32 test)
     default:
         break;
     }
-    return stated(test, answer);
+    return worth(test, answer);
 }
 
 /* A test on one element of argv. */
@@ -248,7 +267,7 @@ __noinline u32 test_argv(u32 test)
         answer = accepts(test, ARGV_AT, len && !facts->argv_cut ? len - 1 : len, facts->argv_cut);
     else
         answer = test_element(test, facts);
-    return stated(test, answer);
+    return worth(test, answer);
 }
 
 /* The result for two answers a and b at (a << 2 | b), two bits each: without a branch, of which the

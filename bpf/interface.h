@@ -55,7 +55,6 @@ enum answer {
 struct filter_test {
     enum test_source source;
     s32 index;     /* SOURCE_ARG: which; a negative one counts from the end */
-    u32 negated;   /* the answer is turned around */
     u32 necessary; /* a match does not decide: it means unknown */
     u32 table;     /* where the automaton begins: 256 classes, then the rows */
     u32 stride;    /* words in a row; row 0 is dead, row 1 has accepted */

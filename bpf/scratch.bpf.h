@@ -55,6 +55,14 @@ struct exec {
     u32 strings;
 };
 
+/* What the tests say of the ancestors, two bits each. */
+struct kin {
+    u64 parent;
+    u64 any;
+    u64 yes;
+    u64 unknown;
+};
+
 /* On the way up from a file. */
 struct walk {
     u64 at_dentry;
@@ -83,6 +91,7 @@ struct scratch {
     u8 bytes[SCRATCH];
     struct facts facts;
     struct exec exec;
+    struct kin kin;
     struct walk walk;
     struct vector vector;
     u64 ids; /* how many this CPU has given out */

@@ -6,12 +6,21 @@ const volatile u8 whole_system = 0;
 const volatile u32 own_namespace = 0; /* the inode of tracexec's pid namespace */
 s32 root_pid = 0; /* COMMAND, in tracexec's pid namespace, until its first exec */
 
+/* A process of the tree. */
+struct member {
+    u32 depth;
+    s32 parent; /* who forked it */
+    u64 id;     /* no other one has it, whatever becomes of the number */
+    u64 parent_id;
+    u64 answers; /* of the tests on parents and ancestors, for its own program */
+};
+
 struct {
     __uint(type, BPF_MAP_TYPE_HASH);
     __uint(map_flags, BPF_F_NO_PREALLOC);
     __uint(max_entries, 1 << 20);
     __type(key, s32);
-    __type(value, u32); /* its depth */
+    __type(value, struct member);
 } tree SEC(".maps");
 
 /* tracexec itself and what it has started, which --system never matches. */
@@ -83,9 +92,9 @@ static __always_inline u64 start_time(struct task_struct *task)
 /* Whether a process is watched, COMMAND before its first exec aside; its depth. */
 static __always_inline int is_member(s32 tgid, u32 *depth)
 {
-    u32 *known = bpf_map_lookup_elem(&tree, &tgid);
+    struct member *known = bpf_map_lookup_elem(&tree, &tgid);
     if (known)
-        *depth = *known;
+        *depth = known->depth;
     return known || (whole_system && !bpf_map_lookup_elem(&exempt, &tgid));
 }
 
@@ -101,13 +110,14 @@ static __always_inline int is_watched(struct trace_event_raw_sched_process_exec 
     }
     if (bpf_map_lookup_elem(&exempt, &tgid) && seen != root_pid)
         return 0;
-    u32 *known = bpf_map_lookup_elem(&tree, &tgid);
+    struct member *known = bpf_map_lookup_elem(&tree, &tgid);
     if (known) {
-        *depth = *known;
+        *depth = known->depth;
         return 1;
     }
     if (seen && seen == root_pid) {
-        if (bpf_map_update_elem(&tree, &tgid, depth, BPF_ANY))
+        struct member member = {.id = new_id()};
+        if (bpf_map_update_elem(&tree, &tgid, &member, BPF_ANY))
             ADD_ONE(counters.not_followed);
         bpf_map_delete_elem(&exempt, &tgid);
         root_pid = 0;

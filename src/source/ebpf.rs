@@ -56,7 +56,7 @@ pub struct Watched {
 pub enum Aim {
     /// It is stopped, and judged on the stopped process.
     Stop,
-    /// It is recorded, and runs on; but for a filter on control groups that only /proc shows.
+    /// It is recorded, and runs on, unless the filter asks for what only /proc shows.
     Record,
     /// The same for every call, failed ones too, whatever the filter says. It slows every system call of
     /// the machine.
@@ -94,8 +94,7 @@ impl EbpfSource {
         let mut aim = watched.aim;
         if aim == Aim::RecordCalls {
             lowered.record_all();
-        } else if aim == Aim::Record && lowered.asks.cgroup && !load::shows_cgroups() {
-            // Only /proc shows them, and a process has to be there for that.
+        } else if aim == Aim::Record && wants_process(filter, &lowered, watched.system) {
             aim = Aim::Stop;
             lowered = Lowered::new(filter, !watched.system, false);
         }
@@ -153,6 +152,12 @@ impl EbpfSource {
             Err(_) => Err(Trouble::new("the thread of the eBPF source has ended")),
         }
     }
+}
+
+/// Whether the filter asks for what is read in /proc only, for which a process has to be there: its parents
+/// outside of a tree, and control groups that the kernel's programs see in another way than /proc shows them.
+fn wants_process(filter: &Filter, lowered: &Lowered, system: bool) -> bool {
+    (system && filter.keep().lineage) || (lowered.asks.cgroup && !load::shows_cgroups())
 }
 
 /// Why [`probe`] could not load.

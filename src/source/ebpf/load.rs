@@ -72,6 +72,10 @@ pub fn load<'object>(
         data.step_count = lowered.steps.len() as u32;
         data.steps[..lowered.steps.len()].copy_from_slice(&lowered.steps);
         data.wants_argv = lowered.wants_argv.into();
+        data.kin_wants_argv = lowered.kin_wants_argv.into();
+        data.parent_tests = lowered.parent_tests;
+        data.ancestor_tests = lowered.ancestor_tests;
+        data.negated_tests = lowered.negated_tests;
         data.whole_system = system.into();
         data.tells_tree = lowered.keep.lineage.into();
         data.tells_argv = (lowered.keep.lineage && lowered.keep.argv).into();

@@ -14,6 +14,12 @@ pub struct Lowered {
     /// All automata's tables, one after the other.
     pub tables: Vec<u16>,
     pub wants_argv: bool,
+    /// Masks of the tests' answers, two bits each: both, or the lower one for those that are negated.
+    pub parent_tests: u64,
+    pub ancestor_tests: u64,
+    pub negated_tests: u64,
+    /// Whether any of the first two is on argv.
+    pub kin_wants_argv: bool,
     /// What userspace keeps of the tree, which the programs have to tell.
     pub keep: Keep,
     /// What has to be recorded for the filter to be decided without the process.
@@ -110,9 +116,15 @@ impl Lowered {
         let number = self.tests.len();
         let made = if number < TESTS { self.make(asked, in_tree) } else { None };
         match made {
-            Some(mut test) => {
-                test.negated = asked.negated.into();
-                self.wants_argv |= test.source.0 >= test_source::SOURCE_ARGV.0;
+            Some(test) => {
+                let on_argv = test.source.0 >= test_source::SOURCE_ARGV.0;
+                match asked.of {
+                    Of::Process => self.wants_argv |= on_argv,
+                    Of::Parent => self.parent_tests |= 3 << (2 * number),
+                    Of::Ancestor => self.ancestor_tests |= 3 << (2 * number),
+                }
+                self.kin_wants_argv |= on_argv && asked.of != Of::Process;
+                self.negated_tests |= u64::from(asked.negated) << (2 * number);
                 self.tests.push(test);
                 number as u8
             }
@@ -131,10 +143,16 @@ impl Lowered {
     }
 
     fn make(&mut self, asked: &Asked<'_>, in_tree: bool) -> Option<filter_test> {
-        if asked.of != Of::Process {
+        let mut test = filter_test::default();
+        if *asked.what == What::Parent && in_tree {
+            // All have one but COMMAND.
+            (test.source, test.ranges) = (test_source::SOURCE_DEPTH, 1);
+            (test.low[0], test.high[0]) = (1, u32::MAX);
+            return Some(test);
+        }
+        if asked.of != Of::Process && !is_kept(asked.what, in_tree) {
             return None;
         }
-        let mut test = filter_test::default();
         let (source, joints) = match asked.what {
             What::Comm => (test_source::SOURCE_COMM, Joints::None),
             What::PrevComm => (test_source::SOURCE_PREV_COMM, Joints::None),
@@ -225,6 +243,16 @@ impl Asks {
             What::Cgroup | What::Unit | What::Container => self.cgroup = true,
             _ => {}
         }
+    }
+}
+
+/// Whether the kernel can tell it of a parent: a tree's processes keep the answers for their programs, which
+/// a number that changes with a fork is not among; elsewhere it is looked for in the parent itself.
+fn is_kept(what: &What, in_tree: bool) -> bool {
+    match what {
+        What::Pid | What::Depth | What::Ppid => false,
+        What::Comm | What::Exe | What::Uid | What::Gid | What::User | What::Group => true,
+        _ => in_tree,
     }
 }
 
