@@ -13,3 +13,4 @@ pub mod place;
 pub mod relay;
 pub mod shim;
 pub mod template;
+pub mod vscode;
