@@ -92,7 +92,8 @@ pub struct Debug {
         help_heading = "What is done with a match"
     )]
     pub debugger: String,
-    /// Where the debugger runs: auto, here, tmux, tmux-window, background, or a template of your own
+    /// Where the debugger runs: auto, here, tmux, tmux-window, background, vscode, nvim, emacs, or a
+    /// template of your own
     #[arg(
         long = "in",
         value_name = "PLACE",
@@ -114,6 +115,12 @@ pub struct Debug {
         help_heading = "What is done with a match"
     )]
     pub commands: Vec<OsString>,
+    /// With --in vscode and --launch-json: the folder whose .vscode/launch.json is edited
+    #[arg(long, value_name = "DIR", help_heading = "What is done with a match")]
+    pub workspace: Option<PathBuf>,
+    /// Stop nothing: write a configuration into launch.json that runs the match again
+    #[arg(long, conflicts_with_all = ["hold", "list", "place"], help_heading = "What is done with a match")]
+    pub launch_json: bool,
     /// Start no debugger: leave the match stopped and say how to attach
     #[arg(long, conflicts_with_all = ["list", "debugger", "place", "break_at", "files", "commands"], help_heading = "What is done with a match")]
     pub hold: bool,

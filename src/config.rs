@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::ArgMatches;
+use clap::parser::ValueSource;
 use nix::unistd::Uid;
 
 use crate::cli::{Backend, Debug, Global, OnFailure, WhenBusy};
@@ -15,6 +16,7 @@ use crate::filter::{Filter, SystemNames};
 use crate::identity::Identity;
 use crate::launcher::catalog::{self, Catalog};
 use crate::launcher::command::{Break, Given, Recipe};
+use crate::launcher::editor::{self, Editor};
 use crate::launcher::place::Place;
 use crate::launcher::template::{Debugger, Piece};
 use crate::report::Trouble;
@@ -28,6 +30,10 @@ pub enum Action {
     Hold(Option<Box<Recipe>>),
     /// A debugger is started for it.
     Debugger(Box<Recipe>, Box<Place>),
+    /// It stays stopped until an editor attaches.
+    Editor(Box<Editor>),
+    /// It runs on; a configuration that runs it again is written.
+    LaunchJson(Box<Editor>),
 }
 
 /// A session to be.
@@ -84,10 +90,22 @@ impl Session {
             Action::List
         } else if debug.hold {
             Action::Hold(by_hand()?.map(Box::new))
+        } else if debug.launch_json {
+            Action::LaunchJson(Box::new(editor(&debug, matches)?))
+        } else if debug.place == editor::VSCODE {
+            Action::Editor(Box::new(editor(&debug, matches)?))
         } else {
             debugger(&debug, matches)?
         };
-        let hold = matches!(action, Action::Hold(_));
+        if debug.workspace.is_some() && !matches!(action, Action::Editor(_) | Action::LaunchJson(_))
+        {
+            return Err(Trouble::new(
+                "--workspace says where launch.json is, which nothing writes",
+            )
+            .hint("add --in vscode or --launch-json"));
+        }
+        let hold = matches!(action, Action::Hold(_) | Action::LaunchJson(_));
+        let by_hand = hold || matches!(action, Action::Editor(_));
         system(&debug)?;
         let exclusive = match &action {
             Action::Debugger(_, place) => place.terminal.shares_terminal,
@@ -113,7 +131,7 @@ impl Session {
                 false => WhenBusy::Wait,
             }),
             on_failure: debug.on_launch_failure,
-            attach_timeout: debug.attach_timeout.or((!hold).then_some(ATTACH_TIMEOUT)),
+            attach_timeout: debug.attach_timeout.or((!by_hand).then_some(ATTACH_TIMEOUT)),
             command: debug.command,
             identity: identity(global)?,
         })
@@ -138,6 +156,27 @@ fn system(debug: &Debug) -> Result<(), Trouble> {
     Ok(())
 }
 
+fn stop_at(debug: &Debug) -> Break {
+    match debug.break_at.as_deref() {
+        None => Break::Entry,
+        Some("main") => Break::Main,
+        Some(location) => Break::Location(location.to_string()),
+    }
+}
+
+/// An editor, by its launch.json.
+fn editor(debug: &Debug, matches: &ArgMatches) -> Result<Editor, Trouble> {
+    let chosen = matches.value_source("debugger") != Some(ValueSource::DefaultValue);
+    let given = given(debug, matches);
+    Editor::new(
+        chosen.then_some(debug.debugger.as_str()),
+        debug.workspace.as_deref(),
+        stop_at(debug),
+        given,
+        by_hand()?,
+    )
+}
+
 fn debugger(debug: &Debug, matches: &ArgMatches) -> Result<Action, Trouble> {
     let catalog = Catalog::load()?;
     let name = debug.debugger.as_str();
@@ -146,11 +185,7 @@ fn debugger(debug: &Debug, matches: &ArgMatches) -> Result<Action, Trouble> {
     } else {
         catalog.debugger(name).cloned().ok_or_else(|| unknown_debugger(name, &catalog))?
     };
-    let stop_at = match debug.break_at.as_deref() {
-        None => Break::Entry,
-        Some("main") => Break::Main,
-        Some(location) => Break::Location(location.to_string()),
-    };
+    let stop_at = stop_at(debug);
     let given = given(debug, matches);
     supports(&template, &stop_at, &given)?;
     let recipe = recipe(template, stop_at, given)?;

@@ -7,6 +7,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::OnceLock;
+use std::time::{Duration, SystemTime};
 
 use crate::cgroup::Cgroup;
 use crate::event::{Fd, FdKind, Namespace};
@@ -57,6 +58,15 @@ pub fn pidfd_of(pid: Pid, began: u64) -> Option<OwnedFd> {
     let pidfd = sys::pidfd_open(pid).ok()?;
     let stat = Stat::read(pid).ok()?;
     (stat.start_time == sys::to_clock_ticks(began)).then_some(pidfd)
+}
+
+/// When a process began, by the clock on the wall.
+pub fn began(stat: &Stat) -> Option<SystemTime> {
+    let text = fs::read_to_string("/proc/stat").ok()?;
+    let boot = text.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()?;
+    // To the second, and rather too early.
+    let seconds = stat.start_time / sys::to_clock_ticks(1_000_000_000).max(1);
+    Some(SystemTime::UNIX_EPOCH + Duration::from_secs(boot) + Duration::from_secs(seconds))
 }
 
 fn malformed(file: &str) -> io::Error {

@@ -1,6 +1,7 @@
 //! The only place where everything meets: the source, the hits, the launcher, the socket, the user's
 //! signals. One loop, which polls descriptors; ptrace happens elsewhere.
 
+mod editor;
 mod ending;
 mod handover;
 mod sources;
@@ -104,6 +105,7 @@ fn block_signals() -> Result<SignalFd, Trouble> {
 
 impl Session {
     fn run(mut self) -> Result<u8, Trouble> {
+        self.forget_stale_entries();
         loop {
             self.wait();
             for notice in self.notices.drain() {
@@ -114,6 +116,7 @@ impl Session {
                 self.request(client, request);
             }
             self.progress();
+            self.take_out_entries();
             self.start_waiting();
             self.maybe_let_go();
             self.maybe_reap()?;
@@ -320,7 +323,9 @@ impl Session {
             // it can only be meant for us.
             let by_terminal = info.ssi_code == libc::SI_KERNEL && signal != libc::SIGHUP;
             if by_terminal && self.status.is_none() && !self.config.command.is_empty() {
-                if signal == libc::SIGINT && matches!(self.config.action, Action::Hold(_)) {
+                if signal == libc::SIGINT
+                    && matches!(self.config.action, Action::Hold(_) | Action::Editor(_))
+                {
                     self.let_all_run();
                 }
                 continue;

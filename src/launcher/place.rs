@@ -55,7 +55,10 @@ impl Place {
             let names: Vec<&str> =
                 catalog.terminals.iter().map(|entry| entry.template.name.as_str()).collect();
             return Err(Trouble::new(format!("--in {name}: there is no such place")).hint(
-                format!("there are auto, {}; `tracexec templates` tells more", names.join(", ")),
+                format!(
+                    "there are auto, vscode, {}; `tracexec templates` tells more",
+                    names.join(", ")
+                ),
             ));
         };
         let (_, missing) = catalog::look_up(&[], &terminal.needs);
@@ -130,7 +133,7 @@ pub fn start_on(terminal: OwnedFd, socket: &Path, hit: u64) -> io::Result<Child>
 
 /// A variable of our environment or, under sudo, which drops most, of the one who called it, and then
 /// his user id.
-fn variable(name: &str) -> Option<(OsString, Option<u32>)> {
+pub(super) fn variable(name: &str) -> Option<(OsString, Option<u32>)> {
     if let Some(value) = std::env::var_os(name).filter(|value| !value.is_empty()) {
         return Some((value, None));
     }

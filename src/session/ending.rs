@@ -52,6 +52,8 @@ impl Session {
         for hit in &mut self.hits {
             end_shim(hit);
         }
+        self.hits.clear();
+        self.take_out_entries();
         self.source.let_go();
         self.say_what_was_missed();
     }

@@ -35,6 +35,9 @@ impl Session {
     }
 
     fn open(&mut self, index: usize) {
+        if let Action::LaunchJson(_) = self.config.action {
+            return self.write_launch(index);
+        }
         if let Err(error) = self.guard(self.hits[index].pid) {
             self.failed(index, &format!("cannot start the guardian: {error}"));
             return;
@@ -45,7 +48,8 @@ impl Session {
                 let place = place.clone();
                 self.launch(index, place);
             }
-            Action::List => {}
+            Action::Editor(_) => self.hand_to_editor(index),
+            Action::List | Action::LaunchJson(_) => {}
         }
     }
 
@@ -178,33 +182,42 @@ impl Session {
 
     /// Leaves a match stopped for somebody to attach by hand.
     fn hold(&mut self, index: usize) {
+        if self.park_for_anyone(index, "held") {
+            self.say_how_to_attach(index);
+        }
+    }
+
+    /// Parks a match for a debugger that is not ours to start; false if that cannot be done.
+    pub(super) fn park_for_anyone(&mut self, index: usize, so: &str) -> bool {
         let hit = &mut self.hits[index];
-        let Some(held) = hit.take_held() else { return };
+        let Some(held) = hit.take_held() else { return false };
         let what = line(&hit.program);
         let pid = hit.pid;
         let restricted = fault::admit() || (diagnose::ptrace_scope() == Some(1) && !privileged());
         match held.park(if restricted { Admit::Anyone } else { Admit::AsIs }) {
             Ok(trouble) => {
                 hit.parked(None, self.config.attach_timeout);
-                self.report.hit(format!("{what}: held"));
-                self.say_how_to_attach(index);
+                self.report.hit(format!("{what}: {so}"));
                 if let Some(why) = trouble {
                     self.report.warn(format!("Yama may refuse a debugger: {why}"));
                 }
+                true
             }
             Err(error) => {
                 self.release_guard(pid);
                 self.not_parked(&what, pid, &error);
+                false
             }
         }
     }
 
-    fn say_how_to_attach(&self, index: usize) {
+    pub(super) fn say_how_to_attach(&self, index: usize) {
         let hit = &self.hits[index];
         let recipe = match &self.config.action {
             Action::Hold(recipe) => recipe.as_deref(),
             Action::Debugger(recipe, _) => Some(recipe.as_ref()),
-            Action::List => None,
+            Action::Editor(editor) => editor.by_hand.as_ref(),
+            Action::List | Action::LaunchJson(_) => None,
         };
         let values = Values { pid: hit.pid, hit: hit.id, port: hit.port, program: &hit.program };
         let words = recipe.map(|recipe| recipe.by_hand(&values)).unwrap_or_default();

@@ -1,0 +1,109 @@
+//! Matches that an editor is to attach to, or to run again.
+
+use super::{Session, line};
+use crate::config::Action;
+use crate::hits::Stage;
+use crate::launcher::vscode::again::Again;
+use crate::report::Trouble;
+
+impl Session {
+    /// What dead sessions have left is dangerous: another process may have its number.
+    pub(super) fn forget_stale_entries(&mut self) {
+        let Action::Editor(editor) = &mut self.config.action else { return };
+        match editor.forget_stale() {
+            Ok(0) => {}
+            Ok(count) => self.report.detail(format!("{count} entries of dead sessions taken out")),
+            // It is said again when something is to be written.
+            Err(trouble) => self.report.detail(&trouble),
+        }
+    }
+
+    /// Parks a match, and tells the editor of it.
+    pub(super) fn hand_to_editor(&mut self, index: usize) {
+        let hit = &self.hits[index];
+        let again = Again::read(hit.pid, &hit.program);
+        if !self.park_for_anyone(index, "waits for the editor") {
+            return;
+        }
+        let hit = &self.hits[index];
+        let Action::Editor(editor) = &mut self.config.action else { return };
+        let entry = editor.attach_entry(hit.pid, &hit.program);
+        let launch = editor.launch_entry(&again);
+        let written =
+            editor.enter(hit.pid, &entry, launch.as_ref().ok().map(|launch| &launch.entry));
+        match &written {
+            Ok(name) => {
+                let path = editor.workspace.path();
+                self.report.hint(format!(
+                    "choose \"{name}\" ({}) under Run and Debug, and press F5; it is in {}",
+                    editor.kind.name(),
+                    crate::escape::word(path.as_os_str().as_encoded_bytes())
+                ));
+            }
+            Err(trouble) => {
+                self.say(trouble);
+                self.say_how_to_attach(index);
+            }
+        }
+        if written.is_ok() {
+            self.say_what_was_left_out(launch.map(|launch| launch.left_out));
+        }
+    }
+
+    /// Writes a configuration that runs a match again, and lets it run on.
+    pub(super) fn write_launch(&mut self, index: usize) {
+        let hit = &mut self.hits[index];
+        let Action::LaunchJson(editor) = &mut self.config.action else { return };
+        let again = Again::read(hit.pid, &hit.program);
+        let what = line(&hit.program);
+        hit.let_run();
+        let launch = editor.launch_entry(&again);
+        if let Ok(launch) = &launch {
+            match editor.enter_launch(&launch.entry) {
+                Ok(Some(name)) => self.report.hit(format!("{what}: \"{name}\"")),
+                Ok(None) => self.report.hit(format!("{what}: not written, there are many already")),
+                Err(trouble) => {
+                    self.report.hit(format!("{what}: not written"));
+                    return self.say(&trouble);
+                }
+            }
+        } else {
+            self.report.hit(format!("{what}: not written"));
+        }
+        self.say_what_was_left_out(launch.map(|launch| launch.left_out));
+    }
+
+    /// Takes out the entries of processes that have ended or were let go.
+    pub(super) fn take_out_entries(&mut self) {
+        let Action::Editor(editor) = &mut self.config.action else { return };
+        let hits = &self.hits;
+        let held = |pid| {
+            hits.iter().any(|hit| {
+                hit.pid == pid && matches!(hit.stage, Stage::Parked(_) | Stage::Attached(_))
+            })
+        };
+        if let Err(trouble) = editor.keep_only(&held) {
+            self.say(&trouble);
+        }
+    }
+
+    fn say(&self, trouble: &Trouble) {
+        self.report.warn(trouble);
+        if let Some(hint) = &trouble.hint {
+            self.report.hint(hint);
+        }
+    }
+
+    fn say_what_was_left_out(&self, left_out: Result<Vec<String>, String>) {
+        match left_out {
+            Ok(left_out) => {
+                for what in left_out {
+                    self.report.warn(format!("the configuration to run it again lacks {what}"));
+                }
+            }
+            Err(why) => {
+                self.report.warn(format!("no configuration to run it again: {why}"));
+            }
+        }
+    }
+}
