@@ -4,8 +4,10 @@
 
 #![allow(dead_code, reason = "each test file uses its own part")]
 
+pub mod dap;
 #[cfg(feature = "ebpf")]
 pub mod ebpf;
+pub mod mi;
 pub mod tmux;
 pub mod typed;
 pub mod user;

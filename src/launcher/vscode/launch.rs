@@ -75,7 +75,9 @@ pub fn configuration(kind: Kind, again: &Again, wishes: &Wishes) -> Result<Launc
             put("preRunCommands", lldb_commands(Vec::new()));
         }
         Kind::LldbDap => {
-            put("env", json!(as_object()));
+            // LLVM 19 and earlier know no object here.
+            let pair = |(name, value): &(String, String)| json!(format!("{name}={value}"));
+            put("env", env.iter().map(pair).collect());
             let redirect =
                 input.iter().map(|path| format!("settings set target.input-path \"{path}\""));
             put("preRunCommands", lldb_commands(redirect.collect()));
