@@ -164,12 +164,17 @@ fn stop_at(debug: &Debug) -> Break {
     }
 }
 
+/// What --debugger says, if it says anything.
+fn chosen<'a>(debug: &'a Debug, matches: &ArgMatches) -> Option<&'a str> {
+    let default = matches.value_source("debugger") == Some(ValueSource::DefaultValue);
+    (!default).then_some(debug.debugger.as_str())
+}
+
 /// An editor, by its launch.json.
 fn editor(debug: &Debug, matches: &ArgMatches) -> Result<Editor, Trouble> {
-    let chosen = matches.value_source("debugger") != Some(ValueSource::DefaultValue);
     let given = given(debug, matches);
     Editor::new(
-        chosen.then_some(debug.debugger.as_str()),
+        chosen(debug, matches),
         debug.workspace.as_deref(),
         stop_at(debug),
         given,
@@ -179,17 +184,23 @@ fn editor(debug: &Debug, matches: &ArgMatches) -> Result<Editor, Trouble> {
 
 fn debugger(debug: &Debug, matches: &ArgMatches) -> Result<Action, Trouble> {
     let catalog = Catalog::load()?;
-    let name = debug.debugger.as_str();
+    let (stop_at, given) = (stop_at(debug), given(debug, matches));
+    let chosen = chosen(debug, matches);
+    if debug.place == editor::NEOVIM
+        && let Some(editor) = Editor::nvim_dap(chosen, &stop_at, &given, by_hand()?)?
+    {
+        return Ok(Action::Editor(Box::new(editor)));
+    }
+    let (chosen, place) = editor::in_emacs(chosen, &debug.place);
+    let name = chosen.unwrap_or(&debug.debugger);
     let template = if name.contains(char::is_whitespace) || name.contains("{{") {
         Debugger::ad_hoc(name)?
     } else {
         catalog.debugger(name).cloned().ok_or_else(|| unknown_debugger(name, &catalog))?
     };
-    let stop_at = stop_at(debug);
-    let given = given(debug, matches);
     supports(&template, &stop_at, &given)?;
     let recipe = recipe(template, stop_at, given)?;
-    let place = Place::choose(&debug.place, recipe.debugger.interactive, &catalog)?;
+    let place = Place::choose(place, recipe.debugger.interactive, &catalog)?;
     Ok(Action::Debugger(Box::new(recipe), Box::new(place)))
 }
 

@@ -211,6 +211,8 @@ pub fn place_words(words: &[Word], values: &PlaceValues<'_>) -> Vec<OsString> {
             match piece {
                 Piece::Text(text) => joined.push(text),
                 Piece::Value(Placeholder::Dir) => joined.push(values.dir),
+                Piece::Value(Placeholder::ShimVim) => joined.push(vim_string(values.shim)),
+                Piece::Value(Placeholder::ShimLisp) => joined.push(lisp_strings(values.shim)),
                 Piece::Value(Placeholder::Hit) => joined.push(values.hit.to_string()),
                 Piece::Value(Placeholder::Pid) => joined.push(values.pid.to_string()),
                 Piece::Value(Placeholder::Env(name)) => {
@@ -222,6 +224,22 @@ pub fn place_words(words: &[Word], values: &PlaceValues<'_>) -> Vec<OsString> {
         ready.push(joined);
     }
     ready
+}
+
+/// The shim's words, all of them ours, as JSON inside a string of Vim's in single quotes. Bytes that are
+/// not UTF-8 can be in none of the two languages.
+fn vim_string(shim: &[OsString]) -> String {
+    let words: Vec<_> = shim.iter().map(|word| word.to_string_lossy()).collect();
+    serde_json::json!(words).to_string().replace('\'', "''")
+}
+
+/// The same as strings of Emacs Lisp.
+fn lisp_strings(shim: &[OsString]) -> String {
+    let string = |word: &OsString| {
+        let text = word.to_string_lossy().replace('\\', "\\\\").replace('"', "\\\"");
+        format!("\"{text}\"")
+    };
+    shim.iter().map(string).collect::<Vec<_>>().join(" ")
 }
 
 /// Strings as words.

@@ -1,12 +1,13 @@
 //! An editor that attaches to a parked process: what it is to be told, and how.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::unistd::{Uid, User};
 use serde_json::Value;
 
 use super::command::{Break, Given, Recipe};
 use super::vscode::again::Again;
+use super::vscode::ask::Way;
 use super::vscode::attach::{self, Wishes};
 use super::vscode::document::List;
 use super::vscode::kind::Kind;
@@ -19,6 +20,9 @@ use crate::sys::Pid;
 
 /// The place that stands for the editor whose file is launch.json.
 pub const VSCODE: &str = "vscode";
+/// The places whose debugger depends on what the editor has.
+pub const NEOVIM: &str = "nvim";
+const EMACS: &str = "emacs";
 
 /// How many configurations --launch-json writes.
 const MANY: usize = 20;
@@ -27,9 +31,13 @@ const MANY: usize = 20;
 #[derive(Debug)]
 pub struct Editor {
     pub kind: Kind,
-    pub workspace: Workspace,
+    workspace: Workspace,
     /// What to type at a process if the editor cannot be told.
     pub by_hand: Option<Recipe>,
+    /// How to ask the editor; `None`: by its file only.
+    pub way: Option<Way>,
+    /// Whether it has a file.
+    has_file: bool,
     wishes: Wishes,
     /// The processes that have entries.
     entered: Vec<Pid>,
@@ -54,11 +62,68 @@ impl Editor {
         };
         let wishes = Wishes { stop_at, given, mi_debugger: mi_debugger(kind) };
         wishes.check(kind)?;
-        Ok(Editor { kind, workspace, by_hand, wishes, entered: Vec::new(), launches: 0 })
+        let way = Way::find(kind, workspace.folder(), home().as_deref());
+        let (has_file, entered) = (true, Vec::new());
+        Ok(Editor { kind, workspace, by_hand, way, has_file, wishes, entered, launches: 0 })
+    }
+
+    /// nvim-dap, if the Neovim in which we run has it and can do what is asked for; else a debugger goes
+    /// into a terminal there.
+    pub fn nvim_dap(
+        chosen: Option<&str>,
+        stop_at: &Break,
+        given: &[Given],
+        by_hand: Option<Recipe>,
+    ) -> Result<Option<Editor>, Trouble> {
+        // These are programs for a terminal, and no adapters.
+        let kind = match chosen {
+            None => None,
+            Some(name) => match Kind::named(name).filter(|kind| kind.name() == name) {
+                Some(kind) => Some(kind),
+                None => return Ok(None),
+            },
+        };
+        let Some((found, way)) = Way::neovim(kind) else {
+            return match kind {
+                Some(kind) => Err(Trouble::new(format!(
+                    "--in nvim: there is no Neovim around us whose nvim-dap has an adapter for {}",
+                    kind.name()
+                ))
+                .hint("run it in a :terminal of Neovim; --debugger gdb or lldb needs no nvim-dap")),
+                None => Ok(None),
+            };
+        };
+        let wishes = Wishes {
+            stop_at: stop_at.clone(),
+            given: given.to_vec(),
+            mi_debugger: mi_debugger(found),
+        };
+        if let Err(trouble) = wishes.check(found) {
+            return if kind.is_some() { Err(trouble) } else { Ok(None) };
+        }
+        let here = std::env::current_dir().unwrap_or_default();
+        Ok(Some(Editor {
+            kind: found,
+            workspace: Workspace::find(None, &here)?,
+            by_hand,
+            way: Some(way),
+            has_file: false,
+            wishes,
+            entered: Vec::new(),
+            launches: 0,
+        }))
+    }
+
+    /// Its launch.json, if it has one.
+    pub fn path(&self) -> Option<PathBuf> {
+        self.has_file.then(|| self.workspace.path())
     }
 
     /// Takes out what dead sessions have left.
     pub fn forget_stale(&mut self) -> Result<usize, Trouble> {
+        if !self.has_file {
+            return Ok(0);
+        }
         let document = self.workspace.read()?;
         if document.entries(List::Configurations).is_ok_and(|entries| entries.is_empty()) {
             return Ok(0);
@@ -80,13 +145,16 @@ impl Editor {
         launch::configuration(self.kind, again, &self.wishes)
     }
 
-    /// Writes both; the name of the one that attaches.
+    /// Writes both, where there is a file; the name of the one that attaches.
     pub fn enter(
         &mut self,
         pid: Pid,
         entry: &Value,
         launch: Option<&Value>,
     ) -> Result<String, Trouble> {
+        if !self.has_file {
+            return Ok(format!("tracexec: attach to {pid}"));
+        }
         let name = self.workspace.edit(&mut |document| {
             if let Some(launch) = launch {
                 document.launch(launch, 1)?;
@@ -130,6 +198,16 @@ impl Editor {
     }
 }
 
+/// The debugger and the place for `--in emacs`: GUD speaks gdb's machine interface, other debuggers get a
+/// terminal.
+pub fn in_emacs<'a>(chosen: Option<&'a str>, place: &'a str) -> (Option<&'a str>, &'a str) {
+    match chosen {
+        _ if place != EMACS => (chosen, place),
+        None | Some("gdb" | "gdb-mi") => (Some("gdb-mi"), place),
+        Some(_) => (chosen, "emacs-term"),
+    }
+}
+
 /// What a launch.json that can be read uses already.
 fn used(workspace: &Workspace) -> Option<Kind> {
     let document = workspace.read().ok()?;
@@ -161,7 +239,7 @@ fn mi_debugger(kind: Kind) -> Option<String> {
 }
 
 /// The home of the user whose editor it is.
-fn home() -> Option<std::path::PathBuf> {
+fn home() -> Option<PathBuf> {
     let caller = std::env::var("SUDO_UID").ok().and_then(|uid| uid.parse().ok());
     match caller.filter(|_| Uid::effective().is_root()) {
         Some(uid) => Some(User::from_uid(Uid::from_raw(uid)).ok()??.dir),

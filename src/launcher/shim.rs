@@ -33,7 +33,7 @@ pub struct Order {
 }
 
 /// Variables that say what terminal this is: the shim's own hold, not those of where tracexec runs.
-const OF_THE_TERMINAL: [&str; 20] = [
+const OF_THE_TERMINAL: [&str; 22] = [
     "TERM",
     "COLORTERM",
     "TERMINFO",
@@ -54,6 +54,8 @@ const OF_THE_TERMINAL: [&str; 20] = [
     "ALACRITTY_WINDOW_ID",
     "DISPLAY",
     "WAYLAND_DISPLAY",
+    "INSIDE_EMACS",
+    "NVIM",
 ];
 
 /// Asks the session behind `socket` what to execute for `hit`, and becomes that.

@@ -30,6 +30,10 @@ pub enum Placeholder {
     Given,
     /// Terminals: the words of the shim.
     Shim,
+    /// The same as JSON, inside a string of Vim's in single quotes.
+    ShimVim,
+    /// The same as strings of Emacs Lisp.
+    ShimLisp,
     /// Terminals: the folder in which tracexec runs.
     Dir,
     /// Terminals: a variable of the caller's environment.
@@ -174,6 +178,8 @@ fn placeholder(name: &str, context: Context) -> Option<Placeholder> {
         "commands" => Placeholder::Commands,
         "given" => Placeholder::Given,
         "shim" => Placeholder::Shim,
+        "shim-vim" => Placeholder::ShimVim,
+        "shim-lisp" => Placeholder::ShimLisp,
         "dir" => Placeholder::Dir,
         _ => {
             if let Some(file) = name.strip_prefix("file:") {
@@ -188,7 +194,8 @@ fn placeholder(name: &str, context: Context) -> Option<Placeholder> {
         Placeholder::Port => context != TerminalWord,
         Placeholder::Location => matches!(context, DebuggerFile | DebuggerWord),
         Placeholder::Given => context == Given,
-        Placeholder::Shim | Placeholder::Dir | Placeholder::Env(_) => context == TerminalWord,
+        Placeholder::Shim | Placeholder::ShimVim | Placeholder::ShimLisp => context == TerminalWord,
+        Placeholder::Dir | Placeholder::Env(_) => context == TerminalWord,
         _ => context == DebuggerWord,
     };
     allowed.then_some(found)
@@ -201,6 +208,8 @@ fn may_be_embedded(value: &Placeholder, context: Context) -> bool {
         Placeholder::Pid | Placeholder::Hit | Placeholder::Port => true,
         Placeholder::Location => context == Context::DebuggerFile,
         Placeholder::Env(_) => true,
+        // Quoted for the language that they are named after.
+        Placeholder::ShimVim | Placeholder::ShimLisp => true,
         _ => false,
     }
 }
@@ -354,7 +363,11 @@ impl Terminal {
         let raw: RawTerminal = read(text, origin)?;
         let wrong = in_template(origin);
         let command = parse_words(&raw.command, Context::TerminalWord).map_err(&wrong)?;
-        if !command.iter().any(|word| *word == [Piece::Value(Placeholder::Shim)]) {
+        let is_shim = |piece: &Piece| {
+            use Placeholder::{Shim, ShimLisp, ShimVim};
+            matches!(piece, Piece::Value(Shim | ShimVim | ShimLisp))
+        };
+        if !command.iter().flatten().any(is_shim) {
             return Err(wrong(
                 "the command does not say {{shim}}, which is what runs there".into(),
             ));

@@ -5,9 +5,11 @@
 //! - [`kind`]: the debugger types, and which one to take;
 //! - [`attach`], [`launch`]: what an entry says, from [`again`] where a program is to be run again;
 //! - [`text`]: which values of a process may stand there at all;
-//! - [`workspace`]: the file, read and written.
+//! - [`workspace`]: the file, read and written;
+//! - [`ask`]: asking a running editor to begin.
 
 pub mod again;
+pub mod ask;
 pub mod attach;
 pub mod document;
 mod gap;

@@ -1,5 +1,7 @@
 //! Matches that an editor is to attach to, or to run again.
 
+use serde_json::Value;
+
 use super::{Session, line};
 use crate::config::Action;
 use crate::hits::Stage;
@@ -32,14 +34,7 @@ impl Session {
         let written =
             editor.enter(hit.pid, &entry, launch.as_ref().ok().map(|launch| &launch.entry));
         match &written {
-            Ok(name) => {
-                let path = editor.workspace.path();
-                self.report.hint(format!(
-                    "choose \"{name}\" ({}) under Run and Debug, and press F5; it is in {}",
-                    editor.kind.name(),
-                    crate::escape::word(path.as_os_str().as_encoded_bytes())
-                ));
-            }
+            Ok(name) => self.begin(&entry, name),
             Err(trouble) => {
                 self.say(trouble);
                 self.say_how_to_attach(index);
@@ -47,6 +42,36 @@ impl Session {
         }
         if written.is_ok() {
             self.say_what_was_left_out(launch.map(|launch| launch.left_out));
+        }
+    }
+
+    /// Asks the editor to attach, or its user.
+    fn begin(&self, entry: &Value, name: &str) {
+        let Action::Editor(editor) = &self.config.action else { return };
+        let by_key = match editor.path() {
+            Some(path) => format!(
+                "choose \"{name}\" ({}) under Run and Debug, and press F5; it is in {}",
+                editor.kind.name(),
+                crate::escape::word(path.as_os_str().as_encoded_bytes())
+            ),
+            None => "`tracexec ps` lists what waits, `tracexec release` lets it run on".into(),
+        };
+        let Some(way) = editor.way.clone() else {
+            return self.report.hint(by_key);
+        };
+        self.report.hint(way.whom());
+        let mut entry = entry.clone();
+        entry["name"] = name.into();
+        let report = self.report;
+        // An answer may not come before the debugger has attached, which we are to see meanwhile.
+        let asked = std::thread::Builder::new().spawn(move || {
+            if let Err(error) = way.ask(&entry) {
+                report.warn(format!("it does not do it: {error}"));
+                report.hint(by_key);
+            }
+        });
+        if let Err(error) = asked {
+            report.warn(format!("cannot ask the editor: {error}"));
         }
     }
 

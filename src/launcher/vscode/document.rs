@@ -93,6 +93,13 @@ impl Document {
         Ok(array.elements.iter().filter_map(named).collect())
     }
 
+    /// A property of the whole.
+    pub fn value(&self, key: &str) -> Option<Value> {
+        let root = self.tree().ok()?.root?;
+        let property = root.properties.into_iter().rfind(|p| p.name.as_str() == key)?;
+        Some(property.value.into())
+    }
+
     /// Puts an entry in place of the one of its name, or at the list's end.
     pub fn set(&mut self, list: List, entry: &Value) -> Result<(), Flaw> {
         let new = {
