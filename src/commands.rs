@@ -10,7 +10,7 @@ use crate::control::{self, Reply, Request, SessionState};
 use crate::doctor;
 use crate::guardian;
 use crate::launcher::catalog::{self, Catalog};
-use crate::launcher::{relay, shim};
+use crate::launcher::{editor, relay, shim};
 use crate::report::{Report, Trouble};
 use crate::session;
 
@@ -140,6 +140,8 @@ fn list_templates() -> Result<u8, Trouble> {
         show_entry(&mut text, &template.name, &template.description, &entry.origin, &missing);
     }
     text.push_str("places (--in), beside auto\n");
+    let vscode = "VS Code, by its launch.json, see tracexec-debug(1)";
+    show_entry(&mut text, editor::VSCODE, vscode, catalog::BUILT_IN_ORIGIN, &[]);
     for entry in &catalog.terminals {
         let template = &entry.template;
         let (_, missing) = catalog::look_up(&[], &template.needs);

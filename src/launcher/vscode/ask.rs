@@ -196,7 +196,9 @@ fn run(mut command: Command, patience: Duration) -> io::Result<String> {
     }
     let output = child.wait_with_output()?;
     if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+        // Neovim 0.7 says it on the one, 0.8 on the other.
+        let said = [output.stdout, output.stderr].concat();
+        return Ok(String::from_utf8_lossy(&said).into_owned());
     }
     let said = OsStr::from_bytes(output.stderr.trim_ascii()).as_bytes();
     let last = said.rsplit(|&b| b == b'\n').next().unwrap_or_default();
