@@ -1,5 +1,8 @@
 //! An editor that attaches to a parked process: what it is to be told, and how.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use nix::unistd::{Uid, User};
@@ -137,7 +140,11 @@ impl Editor {
 
     /// The configuration that attaches to a process.
     pub fn attach_entry(&self, pid: Pid, program: &Program) -> Value {
-        attach::configuration(self.kind, pid, &program.exe, &self.wishes)
+        let link = format!("/proc/{pid}/exe");
+        // Removed or replaced since, or in another mount namespace: that path is another file's, or none's.
+        let path = Path::new(OsStr::from_bytes(&program.exe));
+        let exe = if is_same_file(path, Path::new(&link)) { &program.exe } else { link.as_bytes() };
+        attach::configuration(self.kind, pid, exe, &self.wishes)
     }
 
     /// The configuration that runs a program again.
@@ -211,8 +218,14 @@ pub fn in_emacs<'a>(chosen: Option<&'a str>, place: &'a str) -> (Option<&'a str>
 /// What a launch.json that can be read uses already.
 fn used(workspace: &Workspace) -> Option<Kind> {
     let document = workspace.read().ok()?;
-    let entries = document.entries(List::Configurations).ok()?;
+    let mut entries = document.entries(List::Configurations).ok()?;
+    entries.retain(|(name, _)| !name.starts_with("tracexec: "));
     Kind::used(&entries)
+}
+
+fn is_same_file(one: &Path, other: &Path) -> bool {
+    let id = |path: &Path| std::fs::metadata(path).map(|file| (file.dev(), file.ino()));
+    matches!((id(one), id(other)), (Ok(one), Ok(other)) if one == other)
 }
 
 /// Whether an entry's process may still be the one that was held: it is stopped or in a debugger's

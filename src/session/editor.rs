@@ -11,7 +11,9 @@ use crate::report::Trouble;
 impl Session {
     /// What dead sessions have left is dangerous: another process may have its number.
     pub(super) fn forget_stale_entries(&mut self) {
-        let Action::Editor(editor) = &mut self.config.action else { return };
+        let (Action::Editor(editor) | Action::LaunchJson(editor)) = &mut self.config.action else {
+            return;
+        };
         match editor.forget_stale() {
             Ok(0) => {}
             Ok(count) => self.report.detail(format!("{count} entries of dead sessions taken out")),
@@ -85,7 +87,7 @@ impl Session {
         let launch = editor.launch_entry(&again);
         if let Ok(launch) = &launch {
             match editor.enter_launch(&launch.entry) {
-                Ok(Some(name)) => self.report.hit(format!("{what}: \"{name}\"")),
+                Ok(Some(name)) => self.report.hit(format!("{what}: \"{name}\" in launch.json")),
                 Ok(None) => self.report.hit(format!("{what}: not written, there are many already")),
                 Err(trouble) => {
                     self.report.hit(format!("{what}: not written"));

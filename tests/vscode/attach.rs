@@ -12,11 +12,17 @@ fn lldb_dap() -> Adapter {
 }
 
 #[test]
-fn lldb_dap_reaches_main_at_once_and_reads_its_variables() {
+fn lldb_dap_reaches_the_place_at_once_and_reads_its_variables() {
+    for place in ["main", "hello.c:7"] {
+        lldb_dap_reaches(place);
+    }
+}
+
+fn lldb_dap_reaches(place: &str) {
     let world = World::new();
     let hello = world.fixture("hello", &[]);
     let workspace = Workspace::new(&world);
-    let options = ["-m", "basename=hello", "--debugger", "lldb-dap", "--break", "main"];
+    let options = ["-m", "basename=hello", "--debugger", "lldb-dap", "--break", place];
     let script = format!("{} one two; echo status $?", hello.display());
     let (session, pid) = workspace.hit(&options, &["sh", "-c", &script]);
     let mut adapter = lldb_dap();
@@ -70,11 +76,17 @@ fn a_process_that_its_editor_lets_go_of_runs_to_its_end() {
 }
 
 #[test]
-fn gdb_as_cppdbg_drives_it_reaches_main_with_no_stop_before_it() {
+fn gdb_as_cppdbg_drives_it_reaches_the_place_with_no_stop_before_it() {
+    for place in ["main", "hello.c:7"] {
+        gdb_reaches(place);
+    }
+}
+
+fn gdb_reaches(place: &str) {
     let world = World::new();
     let hello = world.fixture("hello", &[]);
     let workspace = Workspace::new(&world);
-    let options = ["-m", "basename=hello", "--debugger", "gdb", "--break", "main"];
+    let options = ["-m", "basename=hello", "--debugger", "gdb", "--break", place];
     let ex = ["--ex", r#"set var $said = "a \"b\"""#];
     let options = [&options[..], &ex].concat();
     let (session, _) = workspace.hit(&options, &[hello.to_str().unwrap(), "x"]);

@@ -39,6 +39,9 @@ impl Wishes {
             return Err(lacks("--break"));
         }
         if let Break::Location(location) = &self.stop_at {
+            if location.is_empty() || location.contains(char::is_control) {
+                return Err(Trouble::new("--break: a location is one line of plain text"));
+            }
             fit(location.as_bytes()).map_err(|why| unfit("--break", why))?;
         }
         for given in &self.given {
@@ -49,7 +52,14 @@ impl Wishes {
             if !kind.takes_commands() {
                 return Err(lacks(option));
             }
-            fits.map_err(|why| unfit(option, why))?;
+            let text = fits.map_err(|why| unfit(option, why))?;
+            if option == "-x" && !std::path::Path::new(text).is_file() {
+                return Err(Trouble::new(format!("-x: there is no file {text}")));
+            }
+            if text.contains('\n') {
+                return Err(Trouble::new("--ex: a command is one line")
+                    .hint("give several --ex, or a file with -x"));
+            }
         }
         Ok(())
     }

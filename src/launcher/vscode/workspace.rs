@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone)]
 pub struct Workspace {
     folder: PathBuf,
-    /// As whom to write: the user who called sudo, in whose folder this is.
+    /// As whom root writes: the user who called sudo, or else the folder's owner.
     owner: Option<(u32, u32)>,
     /// What was not there before us.
     made_folder: bool,
@@ -46,7 +46,8 @@ impl Workspace {
         if !folder.is_dir() {
             return Err(Trouble::new(format!("--workspace {}: this is no folder", shown(&folder))));
         }
-        Ok(Workspace { folder, owner: caller(), made_folder: false, was_blank: false })
+        let owner = caller().or_else(|| owner_of(&folder));
+        Ok(Workspace { folder, owner, made_folder: false, was_blank: false })
     }
 
     pub fn folder(&self) -> &Path {
@@ -210,6 +211,12 @@ fn caller() -> Option<(u32, u32)> {
         return None;
     }
     Some((id("SUDO_UID")?, id("SUDO_GID")?)).filter(|(uid, _)| *uid != 0)
+}
+
+/// The ordinary user in whose folder root is.
+fn owner_of(folder: &Path) -> Option<(u32, u32)> {
+    let metadata = fs::metadata(folder).ok().filter(|_| Uid::effective().is_root())?;
+    Some((metadata.uid(), metadata.gid())).filter(|(uid, _)| *uid != 0)
 }
 
 /// While it lives, files are touched with the rights of another user only: what is made is his, and no
