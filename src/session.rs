@@ -116,7 +116,7 @@ impl Session {
                 self.request(client, request);
             }
             self.progress();
-            self.take_out_entries();
+            self.take_out_entries(false);
             self.start_waiting();
             self.maybe_let_go();
             self.maybe_reap()?;

@@ -44,6 +44,8 @@ pub struct Editor {
     wishes: Wishes,
     /// The processes that have entries.
     entered: Vec<Pid>,
+    /// Those of which an entry could not be taken out.
+    left: Vec<Pid>,
     launches: usize,
 }
 
@@ -66,8 +68,17 @@ impl Editor {
         let wishes = Wishes { stop_at, given, mi_debugger: mi_debugger(kind) };
         wishes.check(kind)?;
         let way = Way::find(kind, workspace.folder(), home().as_deref());
-        let (has_file, entered) = (true, Vec::new());
-        Ok(Editor { kind, workspace, by_hand, way, has_file, wishes, entered, launches: 0 })
+        Ok(Editor {
+            kind,
+            workspace,
+            by_hand,
+            way,
+            has_file: true,
+            wishes,
+            entered: Vec::new(),
+            left: Vec::new(),
+            launches: 0,
+        })
     }
 
     /// nvim-dap, if the Neovim in which we run has it and can do what is asked for; else a debugger goes
@@ -113,6 +124,7 @@ impl Editor {
             has_file: false,
             wishes,
             entered: Vec::new(),
+            left: Vec::new(),
             launches: 0,
         }))
     }
@@ -188,20 +200,23 @@ impl Editor {
         Ok(Some(name))
     }
 
-    /// Takes out the entries of processes that are not held any more.
-    pub fn keep_only(&mut self, held: &dyn Fn(Pid) -> bool) -> Result<(), Trouble> {
+    /// Takes out the entries of processes that are not held any more. What fails is tried again with the
+    /// next one, and at the `last`.
+    pub fn keep_only(&mut self, held: &dyn Fn(Pid) -> bool, last: bool) -> Result<(), Trouble> {
         let (kept, gone): (Vec<Pid>, Vec<Pid>) =
             self.entered.iter().copied().partition(|&pid| held(pid));
-        if gone.is_empty() {
+        self.entered = kept;
+        let again = last && !self.left.is_empty();
+        if gone.is_empty() && !again {
             return Ok(());
         }
-        // Once is enough: whatever cannot be written now will not be later.
-        self.entered = kept;
-        self.workspace
-            .edit(&mut |document| {
-                document.detach(&|pid| pid.is_some_and(|pid| gone.contains(&pid)))
-            })
-            .map(|_| ())
+        self.left.extend(gone);
+        let left = &self.left;
+        self.workspace.edit(&mut |document| {
+            document.detach(&|pid| pid.is_some_and(|pid| left.contains(&pid)))
+        })?;
+        self.left.clear();
+        Ok(())
     }
 }
 

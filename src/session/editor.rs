@@ -101,7 +101,7 @@ impl Session {
     }
 
     /// Takes out the entries of processes that have ended or were let go.
-    pub(super) fn take_out_entries(&mut self) {
+    pub(super) fn take_out_entries(&mut self, last: bool) {
         let Action::Editor(editor) = &mut self.config.action else { return };
         let hits = &self.hits;
         let held = |pid| {
@@ -109,7 +109,7 @@ impl Session {
                 hit.pid == pid && matches!(hit.stage, Stage::Parked(_) | Stage::Attached(_))
             })
         };
-        if let Err(trouble) = editor.keep_only(&held) {
+        if let Err(trouble) = editor.keep_only(&held, last) {
             self.say(&trouble);
         }
     }

@@ -53,7 +53,7 @@ impl Session {
             end_shim(hit);
         }
         self.hits.clear();
-        self.take_out_entries();
+        self.take_out_entries(true);
         self.source.let_go();
         self.say_what_was_missed();
     }

@@ -37,7 +37,7 @@ impl Gdb {
         });
         let mut gdb = Gdb { child, stdin, lines, seen: Vec::new(), sent: 0 };
         gdb.ask("-gdb-set mi-async on");
-        for command in configuration["setupCommands"].as_array().unwrap() {
+        for command in configuration["setupCommands"].as_array().into_iter().flatten() {
             gdb.command(command["text"].as_str().unwrap());
         }
         gdb.command("-interpreter-exec console \"set pagination off\"");
@@ -111,7 +111,7 @@ impl Gdb {
         let words: Vec<String> = words.map(|word| quoted(word.as_str().unwrap())).collect();
         self.ask(&format!("-exec-arguments {}", words.join(" ")));
         self.ask("-break-insert main");
-        for variable in configuration["environment"].as_array().unwrap() {
+        for variable in configuration["environment"].as_array().into_iter().flatten() {
             let text = |key: &str| variable[key].as_str().unwrap().to_string();
             self.command(&format!("set env {} {}", text("name"), text("value")));
         }

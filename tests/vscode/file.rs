@@ -2,10 +2,11 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::process::Stdio;
 
 use super::Workspace;
 use crate::support::user::User;
-use crate::support::{World, eventually, finish, is_gone, pid_in, processes_with, state};
+use crate::support::{World, eventually, feed, finish, is_gone, pid_in, processes_with, state};
 
 const MINE: &str = "// Mine.\r\n{\r\n\t\"version\": \"0.2.0\",\r\n\t\"configurations\": [\r\n\t\t{\"name\": \"x\", \
                     \"type\": \"lldb-dap\", /* c */ \"request\": \"launch\"}, // last\r\n\t],\r\n}";
@@ -96,6 +97,29 @@ fn a_file_that_is_no_jsonc_is_left_alone_and_the_process_waits() {
     assert_eq!(workspace.text().unwrap(), broken);
     world.run(["release", &pid.to_string()]);
     assert_eq!(finish(session).code(), 3);
+}
+
+#[test]
+fn an_entry_that_could_not_be_taken_out_goes_at_the_end() {
+    let world = World::new();
+    let hello = world.fixture("hello", &[]);
+    let workspace = Workspace::new(&world);
+    let script = format!("{} '${{x}}'; read end", hello.display());
+    let options = ["--in", "vscode", "-m", "basename=hello"];
+    let mut command = workspace.tracexec(&options, &["sh", "-c", &script]);
+    command.stdin(Stdio::piped());
+    let mut session = world.start(command);
+    let pid = pid_in(&session.stderr_line("waits for the editor"));
+    session.stderr_line("press F5");
+    let text = workspace.text().unwrap();
+    // Somebody is in the middle of something.
+    workspace.write(format!("{text}]"));
+    world.run(["release", &pid.to_string()]);
+    session.stderr_line("more than one JSON value");
+    workspace.write(&text);
+    feed(&mut session, b"\n");
+    finish(session);
+    assert!(!workspace.folder.join(".vscode").exists(), "{:?}", workspace.text());
 }
 
 #[test]

@@ -102,6 +102,16 @@ impl Document {
 
     /// Puts an entry in place of the one of its name, or at the list's end.
     pub fn set(&mut self, list: List, entry: &Value) -> Result<(), Flaw> {
+        self.put(list, entry, false)
+    }
+
+    /// The same for an entry that is to stay: it may be set out more nicely than one that has to go
+    /// without a trace.
+    pub fn keep(&mut self, list: List, entry: &Value) -> Result<(), Flaw> {
+        self.put(list, entry, true)
+    }
+
+    fn put(&mut self, list: List, entry: &Value, stays: bool) -> Result<(), Flaw> {
         let new = {
             let tree = self.tree()?;
             let wanted = entry["name"].as_str().unwrap_or_default();
@@ -114,7 +124,7 @@ impl Document {
                     let value = tree.render(entry, tree.line_indent(node.start()));
                     splice(tree.text, node.start()..node.end(), &value)
                 }
-                (None, Some(array)) => tree.append(array, entry),
+                (None, Some(array)) => tree.append(array, entry, stays),
                 (None, None) => tree.make_list(list, entry),
             }
         };
@@ -188,9 +198,13 @@ impl<'a> Tree<'a> {
         }
     }
 
-    fn append(&self, array: &Array<'_>, entry: &Value) -> String {
+    fn append(&self, array: &Array<'_>, entry: &Value, stays: bool) -> String {
         let last = array.elements.last().map(range);
-        let member = |indent: String| self.render(entry, indent);
+        let end = match stays && array.end() == array.start() + 2 {
+            true => format!("{}{}", self.newline(), self.line_indent(array.start())),
+            false => String::new(),
+        };
+        let member = |indent: String| self.render(entry, indent) + &end;
         self.insert(array.start()..array.end(), last, true, &member)
     }
 

@@ -16,6 +16,9 @@ pub struct Launch {
     pub left_out: Vec<String>,
 }
 
+/// How long the arguments may be that are written, in bytes.
+const LONG: usize = 1 << 20;
+
 /// The configuration; or what of it cannot be written, without which it would run something else.
 pub fn configuration(kind: Kind, again: &Again, wishes: &Wishes) -> Result<Launch, String> {
     let must = |what: &str, result: Result<String, Unfit>| {
@@ -23,6 +26,9 @@ pub fn configuration(kind: Kind, again: &Again, wishes: &Wishes) -> Result<Launc
     };
     let program = must("the program's path", fit_command(&again.program).map(String::from))?;
     let cwd = must("its directory", fit_command(&again.cwd).map(String::from))?;
+    if again.args.iter().map(Vec::len).sum::<usize>() > LONG {
+        return Err("its arguments are longer than 1 MiB".into());
+    }
     let mut args = Vec::new();
     for (at, arg) in again.args.iter().enumerate() {
         let arg = if kind == Kind::Cppdbg { shell_word(arg) } else { fit(arg).map(String::from) };
@@ -30,7 +36,14 @@ pub fn configuration(kind: Kind, again: &Again, wishes: &Wishes) -> Result<Launc
     }
     let mut left_out = Vec::new();
     let mut entry = Map::new();
-    let mut put = |key: &str, value: Value| entry.insert(key.to_string(), value);
+    let mut put = |key: &str, value: Value| {
+        let empty = value.as_array().is_some_and(Vec::is_empty)
+            || value.as_object().is_some_and(Map::is_empty);
+        // gdb's own adapter takes the absence of an environment for another one than the empty one.
+        if !empty || key == "args" || kind == Kind::GdbDap {
+            entry.insert(key.to_string(), value);
+        }
+    };
     put("type", json!(kind.json_type()));
     put("request", json!("launch"));
     if kind == Kind::Go {

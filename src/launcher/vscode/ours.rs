@@ -54,7 +54,7 @@ impl Document {
     /// Puts in the entry that runs the program of match `number` again; its name.
     pub fn launch(&mut self, entry: &Value, number: usize) -> Result<String, Flaw> {
         let name = numbered(LAUNCH, number);
-        self.set(List::Configurations, &with_name(entry, &name))?;
+        self.keep(List::Configurations, &with_name(entry, &name))?;
         Ok(name)
     }
 
@@ -134,6 +134,18 @@ mod tests {
         assert_eq!(other.attach(&entry(9)).unwrap(), "tracexec: attach");
         assert_eq!(other.detach(&|_| true), Ok(2));
         assert_eq!(other.bytes(), before);
+    }
+
+    #[test]
+    fn what_stays_is_set_out_nicely_and_what_goes_leaves_no_trace() {
+        let mut document = Document::read(b"{\n  \"configurations\": []\n}").unwrap();
+        document.launch(&json!({ "pid": 1 }), 1).unwrap();
+        let nice = "{\n  \"configurations\": [\n    {\n      \"name\": \"tracexec: launch\",\n      \
+                    \"pid\": 1\n    }\n  ]\n}";
+        assert_eq!(String::from_utf8(document.bytes()).unwrap(), nice);
+        document.attach(&entry(7)).unwrap();
+        document.detach(&|_| true).unwrap();
+        assert_eq!(String::from_utf8(document.bytes()).unwrap(), nice);
     }
 
     #[test]
