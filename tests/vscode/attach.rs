@@ -1,10 +1,12 @@
 //! An entry that attaches, in the hands of the debugger for which it was written.
 
+use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use super::Workspace;
 use crate::support::dap::Adapter;
 use crate::support::mi::Gdb;
+use crate::support::user::User;
 use crate::support::{World, eventually, finish, status_of};
 
 fn lldb_dap() -> Adapter {
@@ -128,5 +130,67 @@ fn lldb_with_the_commands_of_codelldb_reaches_main_at_once() {
     assert!(said.contains("(int) argc = 2"), "{said}");
     assert!(said.contains("exited with status = 3"), "{said}");
     assert_eq!(said.matches("stop reason = one-shot breakpoint").count(), 1, "{said}");
+    assert_eq!(finish(session).code(), 3);
+}
+
+#[test]
+fn a_program_with_a_hostile_name_is_attached_to_all_the_same() {
+    let world = World::new();
+    let hello = world.fixture("hello", &[]);
+    let workspace = Workspace::new(&world);
+    let folder = world.path("a\n-exec-run \"${command:x}\"");
+    std::fs::create_dir(&folder).unwrap();
+    let program = folder.join("he`llo");
+    std::fs::copy(&hello, &program).unwrap();
+    let options = ["-m", "basename~llo", "--break", "main"];
+    for debugger in ["cppdbg", "lldb-dap"] {
+        let options = [&options[..], &["--debugger", debugger]].concat();
+        let (session, pid) = workspace.hit(&options, &[program.to_str().unwrap(), "x"]);
+        let configuration = workspace.configuration("tracexec: attach");
+        assert_eq!(configuration["program"], format!("/proc/{pid}/exe"));
+        assert!(!workspace.text().unwrap().contains("${"));
+        if debugger == "cppdbg" {
+            let mut gdb = Gdb::start(&configuration);
+            gdb.attach(&configuration);
+            assert!(gdb.stop().contains("func=\"main\""));
+            gdb.ask("-exec-continue");
+            gdb.line("its end", |line| line.contains("exit-code=\"03\""));
+        } else {
+            let mut adapter = lldb_dap();
+            adapter.begin(&configuration);
+            assert!(adapter.where_it_is().0.starts_with("main"));
+            assert_eq!(adapter.go_on(), 3);
+        }
+        let outcome = finish(session);
+        assert_eq!(outcome.code(), 3);
+        assert!(
+            outcome.stderr.contains("the program's path cannot be written"),
+            "{}",
+            outcome.stderr
+        );
+    }
+}
+
+/// Under Yama's ptrace_scope 1 nobody could attach whom the process has not admitted; what is needed for that
+/// is done here whether there is Yama or not.
+#[test]
+fn an_ordinary_user_attaches_to_a_process_that_admits_anyone() {
+    let world = World::new();
+    let hello = world.fixture("hello", &[]);
+    let user = User::new();
+    let workspace = Workspace::new(&world);
+    let options =
+        ["--in", "vscode", "-m", "basename=hello", "--debugger", "lldb-dap", "--break", "main"];
+    let mut command = workspace.tracexec(&options, &[hello.to_str().unwrap()]);
+    command.env("TRACEXEC_ADMIT", "1").uid(user.uid).gid(user.gid);
+    user.give(world.dir.path());
+    let mut session = world.start(command);
+    session.stderr_line("press F5");
+    let mut command = Command::new("lldb-dap-19");
+    command.uid(user.uid).gid(user.gid);
+    let mut adapter = Adapter::start(command);
+    adapter.begin(&workspace.configuration("tracexec: attach"));
+    assert!(adapter.where_it_is().0.starts_with("main"));
+    assert_eq!(adapter.go_on(), 3);
     assert_eq!(finish(session).code(), 3);
 }

@@ -20,7 +20,7 @@ pub struct Again {
     pub cwd: Vec<u8>,
     /// The variables that differ from those of tracexec, which are the editor's, more or less.
     pub env: Vec<(Vec<u8>, Vec<u8>)>,
-    /// All of them.
+    /// All of them; none, where they may not be read.
     pub whole_env: Vec<(Vec<u8>, Vec<u8>)>,
     /// The file that is its standard input, where it is one.
     pub stdin: Option<Vec<u8>>,

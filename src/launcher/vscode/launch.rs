@@ -127,6 +127,9 @@ fn environment(kind: Kind, again: &Again, left_out: &mut Vec<String>) -> Vec<(St
         Kind::GdbDap => &again.whole_env,
         _ => &again.env,
     };
+    if again.whole_env.is_empty() {
+        left_out.push("its environment, which could not be read or is empty".into());
+    }
     let mut fitting = Vec::new();
     for (name, value) in all {
         let value = match kind {
