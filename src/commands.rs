@@ -165,6 +165,10 @@ fn show_template(name: &str) -> Result<u8, Trouble> {
     let text = debugger.map(|entry| &entry.text).or(terminal.map(|entry| &entry.text));
     match text {
         Some(text) => print(text.as_bytes()),
+        None if name == editor::VSCODE => {
+            Err(Trouble::new(format!("{name} is a place, but no template"))
+                .hint("tracexec-debug(1) describes it under EDITORS"))
+        }
         None => Err(Trouble::new(format!("there is no template {name}"))
             .hint("`tracexec templates` lists them")),
     }

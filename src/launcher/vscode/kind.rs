@@ -98,3 +98,39 @@ impl Kind {
         matches!(self, Kind::Cppdbg | Kind::CodeLldb | Kind::LldbDap)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_debugger_stands_for_the_type_that_runs_it() {
+        assert_eq!(Kind::named("gdb"), Some(Kind::Cppdbg));
+        assert_eq!(Kind::named("lldb"), Some(Kind::CodeLldb));
+        assert_eq!(Kind::named("strace"), None);
+        assert!(Kind::ALL.into_iter().all(|kind| Kind::named(kind.name()) == Some(kind)));
+    }
+
+    #[test]
+    fn the_first_type_that_we_know_is_the_one_in_use() {
+        let entry = |value: Value| ("x".to_string(), value);
+        let python = entry(json!({ "type": "debugpy" }));
+        assert_eq!(Kind::used(&[python.clone(), entry(json!({ "type": "go" }))]), Some(Kind::Go));
+        let mi = json!({ "type": "cppdbg", "MIMode": "lldb" });
+        assert_eq!(Kind::used(&[python.clone(), entry(mi)]), Some(Kind::CppdbgLldb));
+        assert_eq!(Kind::used(&[python, entry(json!({}))]), None);
+    }
+
+    #[test]
+    fn what_is_installed_is_found_in_any_editors_folder() {
+        let home = tempfile::tempdir().unwrap();
+        let install = |path: &str| std::fs::create_dir_all(home.path().join(path)).unwrap();
+        assert_eq!(Kind::installed(home.path()), None);
+        install(".vscode/extensions/golang.go-0.50.0");
+        assert_eq!(Kind::installed(home.path()), Some(Kind::Go));
+        install(".vscode-server/extensions/vadimcn.vscode-lldb-1.11.0");
+        assert_eq!(Kind::installed(home.path()), Some(Kind::CodeLldb));
+    }
+}

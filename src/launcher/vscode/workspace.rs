@@ -215,7 +215,9 @@ fn caller() -> Option<(u32, u32)> {
 
 /// The ordinary user in whose folder root is.
 fn owner_of(folder: &Path) -> Option<(u32, u32)> {
-    let metadata = fs::metadata(folder).ok().filter(|_| Uid::effective().is_root())?;
+    // Not of what a link of his leads to.
+    let metadata = fs::symlink_metadata(folder.join(FOLDER)).or_else(|_| fs::metadata(folder));
+    let metadata = metadata.ok().filter(|_| Uid::effective().is_root())?;
     Some((metadata.uid(), metadata.gid())).filter(|(uid, _)| *uid != 0)
 }
 
