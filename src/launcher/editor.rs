@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use nix::unistd::{Uid, User};
 use serde_json::Value;
@@ -180,6 +181,7 @@ impl Editor {
             }
             document.attach(entry)
         })?;
+        self.left.retain(|&other| other != pid);
         self.entered.push(pid);
         Ok(name)
     }
@@ -245,14 +247,15 @@ fn is_same_file(one: &Path, other: &Path) -> bool {
 
 /// Whether an entry's process may still be the one that was held: it is stopped or in a debugger's
 /// hands, and began before the file was written.
-fn may_be_held(pid: Pid, written: Option<std::time::SystemTime>) -> bool {
+fn may_be_held(pid: Pid, written: Option<SystemTime>) -> bool {
     let Ok(status) = Status::read(pid) else { return false };
     if status.tracer == 0 && !status.stops() {
         return false;
     }
     let began = Stat::read(pid).ok().and_then(|stat| crate::procfs::began(&stat));
     match (began, written) {
-        (Some(began), Some(written)) => began <= written,
+        // Both clocks may have been set since.
+        (Some(began), Some(written)) => began <= written + Duration::from_secs(60),
         _ => true,
     }
 }

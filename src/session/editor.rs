@@ -35,6 +35,7 @@ impl Session {
         let launch = editor.launch_entry(&again);
         let written =
             editor.enter(hit.pid, &entry, launch.as_ref().ok().map(|launch| &launch.entry));
+        let has_file = editor.path().is_some();
         match &written {
             Ok(name) => self.begin(&entry, name),
             Err(trouble) => {
@@ -42,7 +43,7 @@ impl Session {
                 self.say_how_to_attach(index);
             }
         }
-        if written.is_ok() {
+        if written.is_ok() && has_file {
             self.say_what_was_left_out(launch.map(|launch| launch.left_out));
         }
     }
@@ -61,7 +62,7 @@ impl Session {
         let Some(way) = editor.way.clone() else {
             return self.report.hint(by_key);
         };
-        self.report.hint(way.whom());
+        self.report.say(way.whom());
         let mut entry = entry.clone();
         entry["name"] = name.into();
         let report = self.report;
