@@ -4,9 +4,10 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::report::Color;
+use crate::settings;
 use crate::sys::Pid;
 
 /// The version, and which sources of exec events this build has.
@@ -41,6 +42,32 @@ pub struct Global {
     /// Say more about what is done
     #[arg(short, long, action = ArgAction::Count, global = true)]
     pub verbose: u8,
+    /// Take defaults from this file, and not from the one in your configuration folder
+    #[arg(long, value_name = "FILE", global = true)]
+    pub config: Option<PathBuf>,
+    /// Take defaults from no file, see tracexec-config(5)
+    #[arg(long, conflicts_with = "config", global = true)]
+    pub no_config: bool,
+}
+
+/// The command line. `config` takes the options that it tells of, too, to show what they change.
+pub fn command() -> clap::Command {
+    let mut command = Cli::command();
+    let debug = command.find_subcommand("debug").cloned().unwrap_or_default();
+    let options = settings::KEYS.iter().filter_map(|key| find(&debug, key.id).cloned());
+    command = command.mut_subcommand("config", |config| config.args(options));
+    command
+}
+
+/// The option that a key stands for.
+pub fn option(key: &settings::Key) -> Option<clap::Arg> {
+    let command = Cli::command();
+    let global = find(&command, key.id).cloned();
+    global.or_else(|| find(command.find_subcommand("debug")?, key.id).cloned())
+}
+
+fn find<'a>(command: &'a clap::Command, id: &str) -> Option<&'a clap::Arg> {
+    command.get_arguments().find(|arg| arg.get_id() == id)
 }
 
 #[derive(Debug, Subcommand)]
@@ -53,6 +80,8 @@ pub enum Command {
     Release(Release),
     /// List the debuggers and places that there are, or show one
     Templates(Templates),
+    /// Show the value that each option with a default has, and where it comes from
+    Config,
     /// Show what works on this machine, why the rest does not, and what to do about it
     Doctor,
     /// Print a completion script for a shell
@@ -234,13 +263,11 @@ fn parse_time(text: &str) -> Result<Duration, String> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]
     fn the_command_line_is_consistent() {
-        Cli::command().debug_assert();
+        command().debug_assert();
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use clap::{CommandFactory, FromArgMatches};
+use clap::{ArgMatches, FromArgMatches};
 
 use crate::cli::{self, Cli, Command};
 use crate::config;
@@ -13,13 +13,14 @@ use crate::launcher::catalog::{self, Catalog};
 use crate::launcher::{editor, relay, shim};
 use crate::report::{Report, Trouble};
 use crate::session;
+use crate::settings::{self, Settings};
 
 /// The status of an error of our own, as env(1) and its kin have it.
 const OWN_ERROR: u8 = 125;
 
 /// Parses the command line and does what it says.
 pub fn run() -> u8 {
-    let matches = match Cli::command().try_get_matches() {
+    let matches = match cli::command().try_get_matches() {
         Ok(matches) => matches,
         Err(error) => {
             let _ = error.print();
@@ -33,8 +34,8 @@ pub fn run() -> u8 {
             return OWN_ERROR;
         }
     };
-    let report = Report::new(cli.global.color, cli.global.verbose);
-    dispatch(cli, &matches, report).unwrap_or_else(|trouble| {
+    let mut report = Report::new(cli.global.color, cli.global.verbose);
+    dispatch(cli, &matches, &mut report).unwrap_or_else(|trouble| {
         report.error(&trouble);
         if let Some(hint) = &trouble.hint {
             report.hint(hint);
@@ -43,15 +44,12 @@ pub fn run() -> u8 {
     })
 }
 
-fn dispatch(cli: Cli, matches: &clap::ArgMatches, report: Report) -> Result<u8, Trouble> {
+fn dispatch(cli: Cli, matches: &ArgMatches, report: &mut Report) -> Result<u8, Trouble> {
     let global = cli.global;
     config::change_directory(global.directory.as_ref())?;
     match cli.command {
-        Command::Debug(debug) => {
-            let matches = matches.subcommand_matches("debug").unwrap_or(matches);
-            let config = config::Session::new(*debug, &global, matches)?;
-            session::run(config, report)
-        }
+        Command::Debug(_) => debug(&global, matches, report),
+        Command::Config => show_config(&global, matches),
         Command::Ps => ps(),
         Command::Release(release) => self::release(&release),
         Command::Templates(templates) => match templates.what {
@@ -59,12 +57,16 @@ fn dispatch(cli: Cli, matches: &clap::ArgMatches, report: Report) -> Result<u8, 
             Some(cli::TemplatesCommand::Show { name }) => show_template(&name),
         },
         Command::Doctor => {
-            let diagnosis = doctor::run(global.color);
+            let (color, trouble) = match settings(&global, matches) {
+                Ok((_, cli, _)) => (cli.global.color, None),
+                Err(trouble) => (global.color, Some(trouble)),
+            };
+            let diagnosis = doctor::run(color, trouble);
             print(diagnosis.text.as_bytes())?;
             Ok(diagnosis.status)
         }
         Command::GenerateCompletions { shell } => {
-            let mut command = Cli::command();
+            let mut command = cli::command();
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut command, "tracexec", &mut script);
             print(&script)
@@ -75,6 +77,38 @@ fn dispatch(cli: Cli, matches: &clap::ArgMatches, report: Report) -> Result<u8, 
             .map(|()| 0)
             .map_err(|error| Trouble::new(format!("the guardian failed: {error}"))),
     }
+}
+
+/// The settings that hold beside what was typed, and the command line with them as its defaults.
+fn settings(
+    global: &cli::Global,
+    typed: &ArgMatches,
+) -> Result<(Settings, Cli, ArgMatches), Trouble> {
+    let (settings, _) = Settings::load(global)?;
+    let of_subcommand = typed.subcommand().map_or(typed, |(_, matches)| matches);
+    let settings = settings.without_typed(|id| settings::typed(of_subcommand, id));
+    // Each value has been looked at, so that this cannot fail.
+    let trouble = |error: clap::Error| Trouble::new(error.to_string());
+    let matches = settings.as_defaults(cli::command()).try_get_matches().map_err(trouble)?;
+    let cli = Cli::from_arg_matches(&matches).map_err(trouble)?;
+    Ok((settings, cli, matches))
+}
+
+fn debug(global: &cli::Global, typed: &ArgMatches, report: &mut Report) -> Result<u8, Trouble> {
+    let (settings, cli, matches) = settings(global, typed)?;
+    *report = Report::new(cli.global.color, cli.global.verbose);
+    let Command::Debug(debug) = cli.command else { return Ok(OWN_ERROR) };
+    let matches = matches.subcommand_matches("debug").unwrap_or(&matches);
+    let config = config::Session::new(*debug, &cli.global, matches)
+        .map_err(|trouble| settings.explain(trouble))?;
+    session::run(config, *report)
+}
+
+fn show_config(global: &cli::Global, matches: &ArgMatches) -> Result<u8, Trouble> {
+    let matches = matches.subcommand_matches("config").unwrap_or(matches);
+    let (settings, state) = Settings::load(global)?;
+    let settings = settings.without_typed(|id| settings::typed(matches, id));
+    print(settings::show(&settings, &state, matches).as_bytes())
 }
 
 /// Writes to standard output. A reader that has gone away is no error.

@@ -20,6 +20,7 @@ use crate::launcher::editor::{self, Editor};
 use crate::launcher::place::Place;
 use crate::launcher::template::{Debugger, Piece};
 use crate::report::Trouble;
+use crate::settings::typed;
 
 /// What is done with a match.
 #[derive(Debug)]
@@ -111,7 +112,9 @@ impl Session {
             Action::Debugger(_, place) => place.terminal.shares_terminal,
             _ => false,
         };
-        if exclusive && debug.sessions.is_some_and(|sessions| sessions > 1) {
+        // A default of the user's own does not know where the debugger runs.
+        let sessions = debug.sessions.filter(|_| !exclusive || typed(matches, "sessions"));
+        if exclusive && sessions.is_some_and(|sessions| sessions > 1) {
             return Err(Trouble::new(
                 "--sessions: one terminal has room for one debugger at a time",
             )
@@ -124,7 +127,7 @@ impl Session {
             action,
             skip: debug.skip,
             max_hits: if debug.once { Some(1) } else { debug.max_hits },
-            sessions: debug.sessions.or(if hold { None } else { Some(1) }),
+            sessions: sessions.or(if hold { None } else { Some(1) }),
             when_busy: debug.when_busy.unwrap_or(match debug.system {
                 // To stop what others run until somebody has time for it is no small thing.
                 true => WhenBusy::Skip,
@@ -198,10 +201,22 @@ fn debugger(debug: &Debug, matches: &ArgMatches) -> Result<Action, Trouble> {
     } else {
         catalog.debugger(name).cloned().ok_or_else(|| unknown_debugger(name, &catalog))?
     };
+    let stop_at = fitting_stop(debug, matches, &template);
     supports(&template, &stop_at, &given)?;
     let recipe = recipe(template, stop_at, given)?;
     let place = Place::choose(place, recipe.debugger.interactive, &catalog)?;
     Ok(Action::Debugger(Box::new(recipe), Box::new(place)))
+}
+
+/// Where the program is to stop. A default of the user's own, which was meant for another debugger than
+/// the one that was typed, does not count where that has no words for it.
+fn fitting_stop(debug: &Debug, matches: &ArgMatches, template: &Debugger) -> Break {
+    let leave_out = typed(matches, "debugger") && !typed(matches, "break_at");
+    match stop_at(debug) {
+        Break::Main if leave_out && template.at_main.is_none() => Break::Entry,
+        Break::Location(_) if leave_out && template.at_location.is_none() => Break::Entry,
+        stop_at => stop_at,
+    }
 }
 
 fn unknown_debugger(name: &str, catalog: &Catalog) -> Trouble {

@@ -8,7 +8,7 @@ mod system;
 mod table;
 mod tools;
 
-use crate::report::{Color, Style};
+use crate::report::{Color, Style, Trouble};
 use facts::{Facts, Tools};
 
 /// How well something works.
@@ -94,9 +94,9 @@ pub struct Diagnosis {
 /// `tracexec debug` cannot work here. An error of our own is another status.
 const CANNOT_WORK: u8 = 1;
 
-/// Looks at the machine. For a process of one thread.
-pub fn run(color: Color) -> Diagnosis {
-    let (facts, tools) = (Facts::gather(), Tools::gather());
+/// Looks at the machine; `settings` says what is wrong with the user's own. For a process of one thread.
+pub fn run(color: Color, settings: Option<Trouble>) -> Diagnosis {
+    let (facts, tools) = (Facts::gather(), Tools::gather(settings));
     let groups = [
         Group { title: "tracing", findings: system::tracing(&facts) },
         Group { title: "eBPF (--backend ebpf, --system)", findings: system::ebpf(&facts) },
@@ -125,6 +125,9 @@ fn verdict(facts: &Facts, tools: &Tools) -> Verdict {
     }
     if tools.broken.is_some() {
         obstacles.push("a template cannot be read");
+    }
+    if tools.settings.is_some() {
+        obstacles.push("a setting is wrong");
     }
     let debugger = tools::preferred(tools);
     if debugger.is_none() {
@@ -199,10 +202,11 @@ mod tests {
         let verdict = judged(|facts, tools| {
             facts.proc_is_ours = false;
             tools.broken = Some(crate::report::Trouble::new("bad.toml"));
+            tools.settings = Some(crate::report::Trouble::new("config.toml:1"));
             tools.debuggers.clear();
         });
         assert!(!verdict.works);
-        for part in ["/proc", "a template", "no debugger"] {
+        for part in ["/proc", "a template", "a setting", "no debugger"] {
             assert!(verdict.sentence.contains(part), "{}", verdict.sentence);
         }
     }

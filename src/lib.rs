@@ -22,7 +22,9 @@ pub mod notify;
 pub mod procfs;
 pub mod report;
 pub mod session;
+pub mod settings;
 pub mod source;
+pub mod suggest;
 pub mod sys;
 
 pub use commands::run;

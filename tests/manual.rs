@@ -12,9 +12,11 @@ use clap::CommandFactory;
 use tracexec::cli::Cli;
 use tracexec::filter::{Filter, SystemNames};
 use tracexec::launcher::template::{Debugger, Terminal};
+use tracexec::settings::{self, KEYS};
 
-const PAGES: [&str; 5] = [
+const PAGES: [&str; 6] = [
     "tracexec.1",
+    "tracexec-config.5",
     "tracexec-debug.1",
     "tracexec-doctor.1",
     "tracexec-filter.7",
@@ -96,6 +98,60 @@ fn the_values_that_an_option_takes_are_described() {
     for arg in cli.find_subcommand("debug").unwrap().get_arguments().filter(takes_value) {
         for value in arg.get_possible_values() {
             assert!(text.contains(value.get_name()), "{}", value.get_name());
+        }
+    }
+}
+
+/// The words of the tags of a page's paragraphs.
+fn tags(page: &str) -> Vec<Vec<String>> {
+    let page = plain(page);
+    let lines: Vec<&str> = page.lines().collect();
+    let tags = lines.windows(2).filter(|pair| pair[0] == ".TP").map(|pair| pair[1]);
+    let words = |tag: &str| {
+        let words = tag.split([' ', '"', ',']).filter(|word| !word.is_empty()).skip(1);
+        words.map(String::from).collect()
+    };
+    tags.map(words).collect()
+}
+
+#[test]
+fn the_page_has_each_key_with_its_variable_and_no_others() {
+    let expected: Vec<Vec<String>> =
+        KEYS.iter().map(|key| vec![key.name.to_string(), key.variable()]).collect();
+    assert_eq!(tags(&page("tracexec-config.5")), expected);
+}
+
+/// The lines of the sample that are settings when the mark is taken away.
+fn sample() -> Vec<String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/config.toml");
+    let text = fs::read_to_string(path).unwrap();
+    let settings = text.lines().filter_map(|line| line.strip_prefix('#'));
+    settings.filter(|line| !line.starts_with(' ') && !line.is_empty()).map(String::from).collect()
+}
+
+#[test]
+fn the_sample_has_each_key_and_is_right_without_its_marks() {
+    let lines = sample();
+    let names: Vec<&str> = lines.iter().map(|line| line.split(' ').next().unwrap()).collect();
+    assert_eq!(names, KEYS.iter().map(|key| key.name).collect::<Vec<_>>());
+    let text = lines.join("\n");
+    let file = settings::File { path: Path::new("config.toml"), text: &text, home: None };
+    assert_eq!(file.parse().unwrap().len(), KEYS.len());
+}
+
+#[test]
+fn the_configurations_of_the_page_are_right() {
+    let blocks = examples(&page("tracexec-config.5"));
+    let blocks: Vec<&String> = blocks.iter().filter(|block| block.contains(" = ")).collect();
+    assert_eq!(blocks.len(), 3);
+    for block in blocks {
+        let text: String = block
+            .lines()
+            .filter(|line| !line.starts_with('$'))
+            .fold(String::new(), |text, line| text + line + "\n");
+        let file = settings::File { path: Path::new("the page"), text: &text, home: None };
+        if let Err(trouble) = file.parse() {
+            panic!("{trouble} in:\n{text}");
         }
     }
 }

@@ -139,6 +139,8 @@ fn is_tracefs(mountinfo: &str, path: &str) -> bool {
 pub struct Tools {
     /// Why the user's own templates could not be read. The rest then tells of the built-in ones.
     pub broken: Option<Trouble>,
+    /// What is wrong with the configuration file or a variable `TRACEXEC_...`.
+    pub settings: Option<Trouble>,
     pub debuggers: Vec<Debugger>,
     pub places: Vec<Place>,
     /// Which place `--in auto` takes for an interactive debugger.
@@ -173,7 +175,7 @@ pub struct Place {
 }
 
 impl Tools {
-    pub fn gather() -> Tools {
+    pub fn gather(settings: Option<Trouble>) -> Tools {
         let (catalog, broken) = match Catalog::load() {
             Ok(catalog) => (Ok(catalog), None),
             Err(trouble) => (Catalog::with(None), Some(trouble)),
@@ -183,11 +185,12 @@ impl Tools {
             Err(trouble) => {
                 let auto = Err(Trouble::new(trouble.what.clone()));
                 let (debuggers, places) = (Vec::new(), Vec::new());
-                return Tools { broken: Some(trouble), debuggers, places, auto };
+                return Tools { broken: Some(trouble), settings, debuggers, places, auto };
             }
         };
         Tools {
             broken,
+            settings,
             debuggers: catalog.debuggers.iter().map(Debugger::look).collect(),
             places: catalog.terminals.iter().map(|entry| Place::look(entry, &catalog)).collect(),
             auto: Chosen::choose("auto", true, &catalog).map(|place| place.terminal.name),
@@ -294,6 +297,7 @@ impl Tools {
         let here = Place { shares_terminal: true, ..place("here") };
         Tools {
             broken: None,
+            settings: None,
             debuggers: vec![debugger("gdb", true), debugger("gdb-backtrace", false)],
             places: vec![background, here, tmux],
             auto: Ok("tmux".into()),

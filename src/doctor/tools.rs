@@ -8,13 +8,15 @@ use crate::launcher::catalog::BUILT_IN_ORIGIN;
 const PACKAGES: [(&str, &str); 3] =
     [("dlv", "delve"), ("lldb-server", "lldb"), ("perf", "linux-perf")];
 
-/// A row each; and one for what could not be read.
+/// A row each; and one for what of the user's own could not be read.
 pub fn debuggers(tools: &Tools) -> Vec<Finding> {
     let mut findings: Vec<Finding> = tools.debuggers.iter().map(debugger).collect();
-    if let Some(trouble) = &tools.broken {
+    let yours = [("your templates", &tools.broken), ("your settings", &tools.settings)];
+    for (check, trouble) in yours {
+        let Some(trouble) = trouble else { continue };
         let hint = trouble.hint.as_deref().unwrap_or("mend the file, or move it away");
         findings.push(
-            Finding::missing("your templates", trouble.what.trim_end())
+            Finding::missing(check, trouble.what.trim_end())
                 .hint(format!("{hint}; until then `debug` will not start")),
         );
     }

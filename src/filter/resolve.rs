@@ -4,6 +4,7 @@ use super::error::{Fault, Span, visible};
 use super::field::{Descriptor, Field, Index, Of, PLAIN, What};
 use super::lexer::Value;
 use super::print;
+use crate::suggest;
 
 const MOMENTS: &str =
     "it comes only with moments other than exec, which this version does not have";
@@ -146,13 +147,7 @@ fn program(word: &[u8]) -> String {
 /// The field with the nearest name, and in how many letters it differs.
 fn nearest(word: &str) -> Option<(&'static str, usize)> {
     let names = PLAIN.iter().map(|(name, _)| *name).chain(["fd", "env"]);
-    let unavailable = UNAVAILABLE.iter().map(|(name, _)| *name);
-    // A long word is near to nothing, and comparing it is quadratic.
-    let candidates = names.chain(unavailable).filter(|_| word.len() < 32);
-    candidates
-        .map(|name| (name, strsim::damerau_levenshtein(word, name)))
-        .min_by_key(|(_, edits)| *edits)
-        .filter(|(name, edits)| *edits <= (name.len() / 3).max(1))
+    suggest::nearest(word, names.chain(UNAVAILABLE.iter().map(|(name, _)| *name)))
 }
 
 fn argument(bracket: &Value) -> Result<Index, Fault> {

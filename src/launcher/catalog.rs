@@ -1,12 +1,13 @@
 //! Which templates there are: compiled in, and the user's own, which come first.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use include_dir::{Dir, include_dir};
 
 use super::template::{Debugger, Piece, Terminal};
 use crate::report::Trouble;
+use crate::settings::{self, Folder};
 
 static BUILT_IN: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/launch-templates");
 
@@ -29,23 +30,13 @@ pub struct Catalog {
     pub terminals: Vec<Entry<Terminal>>,
 }
 
-/// `$XDG_CONFIG_HOME/tracexec/launch-templates`.
-pub fn user_folder() -> Option<PathBuf> {
-    let set =
-        |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let config = set("XDG_CONFIG_HOME")
-        .filter(|path| path.is_absolute())
-        .or_else(|| set("HOME").map(|home| home.join(".config")))?;
-    Some(config.join("tracexec").join("launch-templates"))
-}
-
 impl Catalog {
     pub fn load() -> Result<Catalog, Trouble> {
-        Catalog::with(user_folder().as_deref())
+        Catalog::with(settings::folder().as_ref())
     }
 
-    /// The built-in templates, and those in the user's folder if there is one.
-    pub fn with(user: Option<&Path>) -> Result<Catalog, Trouble> {
+    /// The built-in templates, and those in `launch-templates` of the user's folder if there is one.
+    pub fn with(user: Option<&Folder>) -> Result<Catalog, Trouble> {
         Ok(Catalog {
             debuggers: load("debuggers", user, Debugger::parse, |template| &template.name)?,
             terminals: load("terminals", user, Terminal::parse, |template| &template.name)?,
@@ -63,11 +54,11 @@ impl Catalog {
 
 fn load<T>(
     kind: &str,
-    user: Option<&Path>,
+    user: Option<&Folder>,
     parse: fn(&str, &str) -> Result<T, Trouble>,
     name: fn(&T) -> &String,
 ) -> Result<Vec<Entry<T>>, Trouble> {
-    let mut texts = user.map_or(Ok(Vec::new()), |folder| user_texts(&folder.join(kind)))?;
+    let mut texts = user.map_or(Ok(Vec::new()), |folder| user_texts(folder, kind))?;
     let built_in = BUILT_IN.get_dir(kind).into_iter().flat_map(Dir::files);
     texts.extend(
         built_in.filter_map(|file| {
@@ -86,14 +77,13 @@ fn load<T>(
     Ok(entries)
 }
 
-fn user_texts(folder: &Path) -> Result<Vec<(String, String)>, Trouble> {
+fn user_texts(user: &Folder, kind: &str) -> Result<Vec<(String, String)>, Trouble> {
+    let folder = user.path.join("launch-templates").join(kind);
     let Ok(files) = fs::read_dir(folder) else { return Ok(Vec::new()) };
     let mut texts = Vec::new();
     for path in files.flatten().map(|file| file.path()) {
         if path.extension().is_some_and(|extension| extension == "toml") {
-            let text = fs::read_to_string(&path).map_err(|error| {
-                Trouble::new(format!("cannot read {}: {error}", path.display()))
-            })?;
+            let Some(text) = settings::read_trusted(&path, user)? else { continue };
             texts.push((path.display().to_string(), text));
         }
     }

@@ -133,7 +133,7 @@ pub fn start_on(terminal: OwnedFd, socket: &Path, hit: u64) -> io::Result<Child>
 
 /// A variable of our environment or, under sudo, which drops most, of the one who called it, and then
 /// his user id.
-pub(super) fn variable(name: &str) -> Option<(OsString, Option<u32>)> {
+pub fn variable(name: &str) -> Option<(OsString, Option<u32>)> {
     if let Some(value) = std::env::var_os(name).filter(|value| !value.is_empty()) {
         return Some((value, None));
     }

@@ -1,0 +1,71 @@
+//! `tracexec config`: each key, the value that holds, and where it comes from. It is a configuration
+//! file itself, with that in comments.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
+
+use clap::ArgMatches;
+
+use super::{FileState, KEYS, Key, Origin, Settings, Takes, typed};
+use crate::cli;
+use crate::escape;
+
+/// A column that most values fit into.
+const COLUMN: usize = 44;
+
+/// `matches` are those of the subcommand, parsed without the settings.
+pub fn show(settings: &Settings, state: &FileState, matches: &ArgMatches) -> String {
+    let shown = |path: &std::path::Path| escape::text(path.as_os_str().as_bytes());
+    let mut text = match state {
+        FileState::Read(path) => format!("# {}\n", shown(path)),
+        FileState::NotThere(path) => format!("# there is no {}\n", shown(path)),
+        FileState::NotLooked => "# no configuration file\n".to_string(),
+    };
+    for key in &KEYS {
+        let (line, origin) = line(key, settings, matches);
+        text.push_str(&format!("{line:<COLUMN$} # {origin}\n"));
+    }
+    text
+}
+
+fn line(key: &Key, settings: &Settings, matches: &ArgMatches) -> (String, String) {
+    let set = settings.settings.iter().find(|setting| setting.key.name == key.name);
+    let (values, origin) = if typed(matches, key.id) {
+        (typed_values(key, matches), Origin::CommandLine)
+    } else if let Some(setting) = set {
+        (setting.values.clone(), setting.origin.clone())
+    } else {
+        let arg = cli::option(key);
+        let defaults = arg.iter().flat_map(|arg| arg.get_default_values());
+        (defaults.map(OsString::from).collect(), Origin::BuiltIn)
+    };
+    if !values.is_empty() {
+        return (format!("{} = {}", key.name, value(key, &values)), origin.to_string());
+    }
+    match key.otherwise {
+        "" => (format!("{} = 0", key.name), origin.to_string()),
+        otherwise => (format!("# {}: {otherwise}", key.name), origin.to_string()),
+    }
+}
+
+fn typed_values(key: &Key, matches: &ArgMatches) -> Vec<OsString> {
+    match matches.try_get_raw(key.id) {
+        Ok(Some(values)) if key.name != "verbose" => values.map(OsString::from).collect(),
+        _ => vec![matches.get_count("verbose").to_string().into()],
+    }
+}
+
+fn value(key: &Key, values: &[OsString]) -> String {
+    let quoted = |value: &OsString| {
+        let text = value.to_str().map_or_else(|| escape::text(value.as_bytes()), String::from);
+        toml::Value::String(text).to_string()
+    };
+    match key.takes {
+        Takes::List | Takes::Paths => {
+            let all: Vec<String> = values.iter().map(quoted).collect();
+            format!("[{}]", all.join(", "))
+        }
+        Takes::Number => values[0].to_string_lossy().into_owned(),
+        Takes::Text | Takes::Time | Takes::Path => quoted(&values[0]),
+    }
+}
