@@ -150,11 +150,14 @@ pub struct Debug {
     /// Stop nothing: write a configuration into launch.json that runs the match again
     #[arg(long, conflicts_with_all = ["hold", "list", "place"], help_heading = "What is done with a match")]
     pub launch_json: bool,
+    /// Write a line of JSON for each stage of each match: to a file, or a descriptor by its number
+    #[arg(long, value_name = "FILE|FD", value_hint = clap::ValueHint::FilePath, help_heading = "What is done with a match")]
+    pub hits_json: Option<OsString>,
     /// Start no debugger: leave the match stopped and say how to attach
     #[arg(long, conflicts_with_all = ["list", "debugger", "place", "break_at", "files", "commands"], help_heading = "What is done with a match")]
     pub hold: bool,
     /// Stop nothing: print the execs that match, and by which test
-    #[arg(long, conflicts_with_all = ["debugger", "place", "break_at", "files", "commands"], help_heading = "What is done with a match")]
+    #[arg(long, conflicts_with_all = ["debugger", "place", "break_at", "files", "commands", "hits_json"], help_heading = "What is done with a match")]
     pub list: bool,
 
     /// Take the first match only; the same as --max-hits 1

@@ -2,6 +2,7 @@
 //! known wrong beforehand is an error here, before COMMAND starts.
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use nix::unistd::Uid;
 use crate::cli::{Backend, Debug, Global, OnFailure, WhenBusy};
 use crate::filter::{Filter, SystemNames};
 use crate::identity::Identity;
+use crate::journal;
 use crate::launcher::catalog::{self, Catalog};
 use crate::launcher::command::{Break, Given, Recipe};
 use crate::launcher::editor::{self, Editor};
@@ -52,6 +54,8 @@ pub struct Session {
     pub when_busy: WhenBusy,
     pub on_failure: OnFailure,
     pub attach_timeout: Option<Duration>,
+    /// Where each stage of each hit is told as JSON.
+    pub hits_json: Option<File>,
     pub command: Vec<OsString>,
     pub identity: Option<Identity>,
 }
@@ -120,6 +124,7 @@ impl Session {
             )
             .hint("choose --in tmux, or leave --sessions away"));
         }
+        let hits_json = debug.hits_json.as_deref().map(journal::open).transpose()?;
         Ok(Session {
             filter: Arc::new(filter),
             backend: debug.backend,
@@ -135,6 +140,7 @@ impl Session {
             }),
             on_failure: debug.on_launch_failure,
             attach_timeout: debug.attach_timeout.or((!by_hand).then_some(ATTACH_TIMEOUT)),
+            hits_json,
             command: debug.command,
             identity: identity(global)?,
         })

@@ -24,6 +24,8 @@ pub struct Hit {
     /// Becomes readable when the process has ended.
     pub pidfd: OwnedFd,
     pub stage: Stage,
+    /// The place in which its debugger was started last.
+    pub place: Option<String>,
     /// The port of a debugger that listens.
     pub port: u16,
     /// What runs in our terminal, or writes to our standard error, on behalf of this hit: we outlast it.
@@ -109,6 +111,7 @@ impl Hit {
             program,
             pidfd,
             stage: Stage::Waiting(held),
+            place: None,
             port: 0,
             shim: None,
             lender: None,
@@ -153,6 +156,7 @@ impl Hit {
         let apart = !place.terminal.shares_terminal && !place.terminal.attached;
         let (opener, shim) = if apart { (Some(child), None) } else { (None, Some(child)) };
         self.shim = shim;
+        self.place = Some(place.terminal.name.clone());
         let deadline = Instant::now() + SHIM_COMES;
         self.stage = Stage::Launching(Launching { held, place, opener, deadline });
     }

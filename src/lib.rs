@@ -16,6 +16,8 @@ pub mod filter;
 pub mod guardian;
 pub mod hits;
 pub mod identity;
+pub mod journal;
+pub mod json;
 pub mod judge;
 pub mod launcher;
 pub mod notify;

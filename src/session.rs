@@ -5,6 +5,7 @@ mod editor;
 mod ending;
 mod handover;
 mod sources;
+mod stages;
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,6 +25,7 @@ use crate::notify::{self, Receiver};
 use crate::report::{self, Report, Trouble};
 use crate::source::{ExitStatus, Held, NotHeld, Source, SourceEvent};
 use crate::sys::{self, Inherited, Pid};
+use stages::{End, Stages, What};
 
 /// A running session.
 pub struct Session {
@@ -37,6 +39,7 @@ pub struct Session {
     tally: Arc<Mutex<Tally>>,
     command: Option<(Pid, OwnedFd)>,
     hits: Vec<Hit>,
+    stages: Stages,
     /// Matches, by what became of them.
     counts: Counts,
     /// The status to exit with, once it is known.
@@ -53,10 +56,11 @@ struct Counts {
 }
 
 /// Runs COMMAND under a session; the status to exit with.
-pub fn run(config: config::Session, report: Report) -> Result<u8, Trouble> {
+pub fn run(mut config: config::Session, report: Report) -> Result<u8, Trouble> {
     let inherited = Inherited::note();
     let signals = block_signals()?;
     let server = Server::new()?;
+    let stages = Stages::start(&mut config, report)?;
     let (sender, notices) = notify::channel()
         .map_err(|errno| Trouble::new(format!("cannot make an eventfd: {}", errno.desc())))?;
     let tally = Arc::new(Mutex::new(Tally::default()));
@@ -80,6 +84,7 @@ pub fn run(config: config::Session, report: Report) -> Result<u8, Trouble> {
         tally,
         command: None,
         hits: Vec::new(),
+        stages,
         counts: Counts::default(),
         status: None,
         ending: false,
@@ -198,7 +203,10 @@ impl Session {
             return;
         }
         self.counts.taken += 1;
-        self.hits.extend(Hit::new(self.counts.taken, held, program));
+        if let Some(hit) = Hit::new(self.counts.taken, held, program) {
+            self.stages.tell(&hit, What::Waiting);
+            self.hits.push(hit);
+        }
     }
 
     fn passed(&mut self, program: &Program, why: Option<NotHeld>) {
@@ -277,6 +285,7 @@ impl Session {
                 if was_parked && let Some(guardian) = &mut self.guardian {
                     guardian.forget(hit.pid);
                 }
+                self.stages.tell(hit, What::Over(End::Released, None));
                 released.push(hit.pid);
             } else if pid.is_some() && matches!(hit.stage, Stage::Attached(_)) {
                 return Reply::Refused(format!("process {} is in a debugger's hands", hit.pid));

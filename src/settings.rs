@@ -70,6 +70,8 @@ impl Settings {
                 "sessions" | "attach-timeout" => typed("hold"),
                 "max-hits" => typed("once") || typed("all"),
                 "backend" => typed("system") && setting.values == ["ptrace"],
+                // It has no hits.
+                "hits-json" => typed("list"),
                 _ => false,
             };
             !gives_way && !typed(setting.key.id)
@@ -173,6 +175,7 @@ mod tests {
             ("max-hits = 2", "all"),
             ("max-hits = 2", "once"),
             ("backend = 'ptrace'", "system"),
+            ("hits-json = 'x'", "list"),
         ] {
             let settings = Settings::merge(of_file(text), Vec::new());
             assert!(names(&settings.without_typed(|id| id == with)).is_empty(), "{text}");

@@ -395,6 +395,21 @@ pub fn close_on_exec(fd: BorrowedFd<'_>) -> io::Result<()> {
         .map(drop)
 }
 
+/// A descriptor that we were given by number. What we start does not inherit it, unless it is one of
+/// the standard ones.
+pub fn take_inherited(number: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: on success the kernel gives a new descriptor that nobody else owns.
+    let taken = unsafe {
+        let fd = check(libc::fcntl(number, libc::F_DUPFD_CLOEXEC, 3).into())?;
+        OwnedFd::from_raw_fd(fd as RawFd)
+    };
+    if number > libc::STDERR_FILENO {
+        // SAFETY: it is open, as has just been seen, and is borrowed for the call only.
+        close_on_exec(unsafe { BorrowedFd::borrow_raw(number) })?;
+    }
+    Ok(taken)
+}
+
 /// Lets the calling thread be woken by [`wake`], whatever mask it has inherited.
 pub fn unblock_wake() {
     let mut set = MaybeUninit::<libc::sigset_t>::zeroed();

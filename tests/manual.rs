@@ -157,6 +157,28 @@ fn the_configurations_of_the_page_are_right() {
 }
 
 #[test]
+fn the_page_has_each_field_of_the_schema_in_its_order() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas/hits.json");
+    let schema: serde_json::Value =
+        serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
+    let blocks = examples(&page("tracexec-debug.1"));
+    let line = blocks.iter().find(|block| block.starts_with("{\"version\"")).unwrap();
+    let value: serde_json::Value = serde_json::from_str(line).unwrap();
+    assert!(jsonschema::is_valid(&schema, &value));
+    let fields: Vec<&str> =
+        schema["required"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
+    let places: Vec<usize> =
+        fields.iter().map(|name| line.find(&format!("\"{name}\":")).unwrap()).collect();
+    assert!(places.is_sorted() && fields.len() == value.as_object().unwrap().len());
+    for end in schema["properties"]["end"]["enum"].as_array().unwrap() {
+        assert!(
+            end.as_str().is_none_or(|end| plain(&page("tracexec-debug.1")).contains(end)),
+            "{end}"
+        );
+    }
+}
+
+#[test]
 fn every_built_in_template_is_described() {
     let text = plain(&page("tracexec-debug.1"));
     for kind in ["debuggers", "terminals"] {

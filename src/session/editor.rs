@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::stages::{End, What};
 use super::{Session, line};
 use crate::config::Action;
 use crate::hits::Stage;
@@ -24,7 +25,10 @@ impl Session {
 
     /// Parks a match, and tells the editor of it.
     pub(super) fn hand_to_editor(&mut self, index: usize) {
-        let hit = &self.hits[index];
+        let Action::Editor(editor) = &self.config.action else { return };
+        let place = if editor.path().is_some() { "vscode" } else { "nvim" };
+        let hit = &mut self.hits[index];
+        hit.place = Some(place.into());
         let again = Again::read(hit.pid, &hit.program);
         if !self.park_for_anyone(index, "waits for the editor") {
             return;
@@ -85,6 +89,7 @@ impl Session {
         let again = Again::read(hit.pid, &hit.program);
         let what = line(&hit.program);
         hit.let_run();
+        self.stages.tell(hit, What::Over(End::Released, None));
         let launch = editor.launch_entry(&again);
         if let Ok(launch) = &launch {
             match editor.enter_launch(&launch.entry) {

@@ -6,8 +6,10 @@ use std::sync::PoisonError;
 
 use super::Session;
 use super::handover::end_shim;
+use super::stages::{End, What};
 use crate::diagnose::{Circumstances, refusal};
 use crate::escape;
+use crate::hits::Stage;
 use crate::procfs::sees_whole_cgroups;
 use crate::source::LaunchError;
 use crate::sys::Pid;
@@ -50,6 +52,9 @@ impl Session {
     pub(super) fn finish(&mut self) {
         self.let_all_run();
         for hit in &mut self.hits {
+            if matches!(hit.stage, Stage::Attached(_)) {
+                self.stages.tell(hit, What::Over(End::Left, None));
+            }
             end_shim(hit);
         }
         self.hits.clear();

@@ -2,6 +2,7 @@
 
 use std::net::TcpListener;
 
+use super::stages::{End, What};
 use super::{Session, line};
 use crate::cli::OnFailure;
 use crate::config::Action;
@@ -159,6 +160,7 @@ impl Session {
                 };
                 let then = recipe.then(&values);
                 hit.parked(Some(Debugger::new(debugger)), self.config.attach_timeout);
+                self.stages.tell(hit, What::Parked);
                 let name = &recipe.debugger.name;
                 self.report
                     .hit(format!("{what}: {} in {place}", crate::escape::text(name.as_bytes())));
@@ -172,6 +174,7 @@ impl Session {
             }
             Err(error) => {
                 hit.stage = Stage::Over;
+                self.stages.tell(hit, What::Over((&error).into(), Some(&error.to_string())));
                 let pid = hit.pid;
                 self.release_guard(pid);
                 self.not_parked(&what, pid, &error);
@@ -197,6 +200,7 @@ impl Session {
         match held.park(if restricted { Admit::Anyone } else { Admit::AsIs }) {
             Ok(trouble) => {
                 hit.parked(None, self.config.attach_timeout);
+                self.stages.tell(hit, What::Parked);
                 self.report.hit(format!("{what}: {so}"));
                 if let Some(why) = trouble {
                     self.report.warn(format!("Yama may refuse a debugger: {why}"));
@@ -204,6 +208,7 @@ impl Session {
                 true
             }
             Err(error) => {
+                self.stages.tell(hit, What::Over((&error).into(), Some(&error.to_string())));
                 self.release_guard(pid);
                 self.not_parked(&what, pid, &error);
                 false
@@ -246,6 +251,7 @@ impl Session {
     /// Acts on what has happened to a hit.
     pub(super) fn happened(&mut self, index: usize, progress: Progress) {
         let pid = self.hits[index].pid;
+        self.tell_progress(index, &progress);
         match progress {
             Progress::Ended => {
                 self.release_guard(pid);
@@ -307,6 +313,7 @@ impl Session {
         let pid = hit.pid;
         if !keep {
             hit.let_run();
+            self.stages.tell(hit, What::Over(End::Released, Some(why)));
             self.release_guard(pid);
             self.report.warn(format!("{what}: {why}; it runs on"));
             self.report.hint("--on-launch-failure hold keeps it; -v tells more");
@@ -315,6 +322,7 @@ impl Session {
         self.report.warn(format!("{what}: {why}"));
         if matches!(hit.stage, Stage::Parked(_)) {
             hit.parked(None, None);
+            self.stages.tell(hit, What::ParkedStill(why));
             self.say_how_to_attach(index);
         } else {
             self.config.attach_timeout = None;
@@ -327,6 +335,7 @@ impl Session {
         let mut released = Vec::new();
         for hit in &mut self.hits {
             if hit.let_run() {
+                self.stages.tell(hit, What::Over(End::Released, None));
                 released.push(hit.pid);
             }
         }

@@ -201,6 +201,7 @@ mod tests {
     fn paths_count_from_the_files_folder_and_the_tilde_is_the_home() {
         let paths = values("x = ['a.gdb', '/abs', '~/b.gdb', '~other/c']");
         assert_eq!(paths, ["/c/a.gdb", "/abs", "/home/u/b.gdb", "/c/~other/c"]);
+        assert_eq!(values("hits-json = '3'"), ["/c/3"]);
         assert_eq!(values("debugger = '~/d {{pid}}'"), ["~/d {{pid}}"]);
     }
 }

@@ -38,7 +38,7 @@ const fn key(name: &'static str, id: &'static str, takes: Takes, otherwise: &'st
 }
 
 /// In the order of the manual.
-pub const KEYS: [Key; 14] = [
+pub const KEYS: [Key; 15] = [
     key("backend", "backend", Takes::Text, ""),
     key("debugger", "debugger", Takes::Text, ""),
     key("in", "place", Takes::Text, ""),
@@ -50,6 +50,7 @@ pub const KEYS: [Key; 14] = [
     key("when-busy", "when_busy", Takes::Text, "wait; with --system skip"),
     key("on-launch-failure", "on_launch_failure", Takes::Text, ""),
     key("attach-timeout", "attach_timeout", Takes::Time, "30s; with --hold no limit"),
+    key("hits-json", "hits_json", Takes::Path, "none"),
     key("user", "user", Takes::Text, "who you are"),
     key("color", "color", Takes::Text, ""),
     key("verbose", "verbose", Takes::Number, ""),

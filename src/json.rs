@@ -1,0 +1,85 @@
+//! JSON for other programs: lines that any reader can take, whatever a traced process is called.
+
+use std::io;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
+
+use crate::escape;
+
+/// Bytes that are text as a rule: a string where they are UTF-8, else `{"bytes": "<base64>"}`.
+#[derive(Debug, Clone, Copy)]
+pub struct Bytes<'a>(pub &'a [u8]);
+
+impl Serialize for Bytes<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match std::str::from_utf8(self.0) {
+            Ok(text) => serializer.serialize_str(text),
+            Err(_) => {
+                let mut map = serializer.serialize_map(Some(1))?;
+                map.serialize_entry("bytes", &BASE64_STANDARD.encode(self.0))?;
+                map.end()
+            }
+        }
+    }
+}
+
+/// A value on a line of its own. It may come to stand on a terminal: what one acts on is escaped.
+pub fn line(value: &impl Serialize) -> io::Result<Vec<u8>> {
+    let mut line = Vec::new();
+    let mut serializer = serde_json::Serializer::with_formatter(&mut line, Harmless);
+    value.serialize(&mut serializer)?;
+    line.push(b'\n');
+    Ok(line)
+}
+
+/// Compact, with escapes beyond those that JSON asks for.
+struct Harmless;
+
+impl serde_json::ser::Formatter for Harmless {
+    fn write_string_fragment<W: io::Write + ?Sized>(
+        &mut self,
+        writer: &mut W,
+        fragment: &str,
+    ) -> io::Result<()> {
+        let mut rest = fragment;
+        while let Some(at) = rest.find(escape::is_dangerous) {
+            let (plain, from) = rest.split_at(at);
+            writer.write_all(plain.as_bytes())?;
+            let mut chars = from.chars();
+            let dangerous = chars.next().unwrap_or_default();
+            for unit in dangerous.encode_utf16(&mut [0; 2]) {
+                write!(writer, "\\u{unit:04x}")?;
+            }
+            rest = chars.as_str();
+        }
+        writer.write_all(rest.as_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(bytes: &[u8]) -> String {
+        String::from_utf8(line(&Bytes(bytes)).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn text_is_a_string_and_other_bytes_are_base64() {
+        assert_eq!(shown("é\"\\".as_bytes()), "\"é\\\"\\\\\"\n");
+        assert_eq!(shown(b"a\xff"), "{\"bytes\":\"Yf8=\"}\n");
+        assert_eq!(shown(b""), "\"\"\n");
+    }
+
+    #[test]
+    fn what_a_terminal_acts_on_is_escaped_and_comes_back() {
+        for text in ["\u{1b}[2J", "a\u{9b}b\u{7f}", "\u{202e}x", "\u{e0041}", "\n\r\t"] {
+            let line = shown(text.as_bytes());
+            assert!(line.trim_end().bytes().all(|b| (0x20..0x7f).contains(&b)), "{line}");
+            assert_eq!(serde_json::from_str::<String>(&line).unwrap(), text);
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! What `--hits-json` says of a hit at each of its stages. `schemas/hits.json` describes it.
+
+use std::time::SystemTime;
+
+use serde::Serialize;
+
+use super::Session;
+use crate::config::{self, Action};
+use crate::hits::{Hit, Progress, Stage};
+use crate::journal::Journal;
+use crate::json::{self, Bytes};
+use crate::procfs::Status;
+use crate::report::{Report, Trouble};
+use crate::source::ParkError;
+use crate::sys::Pid;
+
+/// It grows when a reader of the old lines could not read the new ones.
+const VERSION: u32 = 1;
+
+/// What has happened to a hit.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum What<'a> {
+    Waiting,
+    Parked,
+    /// It stays parked, and its debugger did not come: why.
+    ParkedStill(&'a str),
+    Attached,
+    Over(End, Option<&'a str>),
+}
+
+/// How a hit is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub(super) enum End {
+    /// The process has ended.
+    #[serde(rename = "ended")]
+    Ended,
+    /// It runs on, and had no debugger.
+    #[serde(rename = "released")]
+    Released,
+    /// It runs on without its debugger.
+    #[serde(rename = "debugger gone")]
+    DebuggerGone,
+    /// The session has ended, and the debugger goes on.
+    #[serde(rename = "left to its debugger")]
+    Left,
+}
+
+impl From<&ParkError> for End {
+    fn from(error: &ParkError) -> End {
+        match error {
+            ParkError::Gone | ParkError::Dying(_) => End::Ended,
+            ParkError::StillRunning(_) | ParkError::LetGo | ParkError::Refused(_) => End::Released,
+        }
+    }
+}
+
+/// The order of the fields is that of the lines.
+#[derive(Serialize)]
+struct Line<'a> {
+    version: u32,
+    time: String,
+    session: Pid,
+    hit: u64,
+    stage: &'static str,
+    pid: Pid,
+    argv: Vec<Bytes<'a>>,
+    filename: Option<Bytes<'a>>,
+    exe: Option<Bytes<'a>>,
+    cwd: Option<Bytes<'a>>,
+    because: &'a str,
+    debugger: Option<&'a str>,
+    debugger_pid: Option<Pid>,
+    place: Option<&'a str>,
+    port: Option<u16>,
+    end: Option<End>,
+    why: Option<&'a str>,
+}
+
+/// Tells of stages where that was asked for.
+pub(super) struct Stages {
+    pub journal: Option<Journal>,
+    /// The name of the debugger that the session starts.
+    pub debugger: Option<String>,
+}
+
+impl Session {
+    /// The passages that a hit makes by itself; those of a failure are told where it is decided.
+    pub(super) fn tell_progress(&self, index: usize, progress: &Progress) {
+        let what = match progress {
+            Progress::Ended => What::Over(End::Ended, None),
+            Progress::Attached => What::Attached,
+            Progress::DebuggerGone => What::Over(End::DebuggerGone, None),
+            Progress::ShimEnded | Progress::NoPlace(_) | Progress::NotAttached(_) => return,
+        };
+        self.stages.tell(&self.hits[index], what);
+    }
+}
+
+impl Stages {
+    pub fn start(config: &mut config::Session, report: Report) -> Result<Stages, Trouble> {
+        let journal = config.hits_json.take().map(|file| Journal::start(file, report));
+        let journal = journal.transpose().map_err(|error| {
+            Trouble::new(format!("--hits-json: cannot start the thread that writes: {error}"))
+        })?;
+        let debugger = match &config.action {
+            Action::Debugger(recipe, _) => Some(recipe.debugger.name.clone()),
+            Action::Editor(editor) => Some(editor.kind.name().to_string()),
+            Action::Hold(_) | Action::List | Action::LaunchJson(_) => None,
+        };
+        Ok(Stages { journal, debugger })
+    }
+
+    pub fn tell(&self, hit: &Hit, what: What<'_>) {
+        let Some(journal) = &self.journal else { return };
+        let (stage, end, why) = match what {
+            What::Waiting => ("waiting", None, None),
+            What::Parked => ("parked", None, None),
+            What::ParkedStill(why) => ("parked", None, Some(why)),
+            What::Attached => ("attached", None, None),
+            What::Over(end, why) => ("over", Some(end), why),
+        };
+        let program = &hit.program;
+        let line = Line {
+            version: VERSION,
+            time: humantime::format_rfc3339_micros(SystemTime::now()).to_string(),
+            session: std::process::id() as Pid,
+            hit: hit.id,
+            stage,
+            pid: hit.pid,
+            argv: program.argv.iter().map(Bytes).collect(),
+            filename: known_bytes(&program.filename),
+            exe: known_bytes(&program.exe),
+            cwd: known_bytes(&program.cwd),
+            because: &program.because,
+            debugger: self.debugger.as_deref(),
+            debugger_pid: debugger_pid(hit),
+            place: hit.place.as_deref(),
+            port: (hit.port != 0).then_some(hit.port),
+            end,
+            why,
+        };
+        if let Ok(line) = json::line(&line) {
+            journal.write(line);
+        }
+    }
+}
+
+/// What could not be read is empty in a [`crate::judge::Program`].
+fn known_bytes(bytes: &[u8]) -> Option<Bytes<'_>> {
+    (!bytes.is_empty()).then_some(Bytes(bytes))
+}
+
+/// The debugger that we started, or whoever has attached.
+fn debugger_pid(hit: &Hit) -> Option<Pid> {
+    match &hit.stage {
+        Stage::Parked(parked) => parked.debugger.as_ref().map(|debugger| debugger.pid),
+        Stage::Attached(Some(debugger)) => Some(debugger.pid),
+        Stage::Attached(None) => {
+            Status::read(hit.pid).ok().map(|status| status.tracer).filter(|&tracer| tracer != 0)
+        }
+        Stage::Waiting(_) | Stage::Launching(_) | Stage::Over => None,
+    }
+}
