@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::ArgMatches;
-use clap::parser::ValueSource;
 use nix::unistd::Uid;
 
 use crate::cli::{Backend, Debug, Global, OnFailure, WhenBusy};
@@ -22,7 +21,7 @@ use crate::launcher::editor::{self, Editor};
 use crate::launcher::place::Place;
 use crate::launcher::template::{Debugger, Piece};
 use crate::report::Trouble;
-use crate::settings::typed;
+use crate::settings::{built_in, typed};
 
 /// What is done with a match.
 #[derive(Debug)]
@@ -175,8 +174,7 @@ fn stop_at(debug: &Debug) -> Break {
 
 /// What --debugger says, if it says anything.
 fn chosen<'a>(debug: &'a Debug, matches: &ArgMatches) -> Option<&'a str> {
-    let default = matches.value_source("debugger") == Some(ValueSource::DefaultValue);
-    (!default).then_some(debug.debugger.as_str())
+    (!built_in(matches, "debugger")).then_some(debug.debugger.as_str())
 }
 
 /// An editor, by its launch.json.
@@ -207,22 +205,23 @@ fn debugger(debug: &Debug, matches: &ArgMatches) -> Result<Action, Trouble> {
     } else {
         catalog.debugger(name).cloned().ok_or_else(|| unknown_debugger(name, &catalog))?
     };
-    let stop_at = fitting_stop(debug, matches, &template);
+    let stop_at = in_words_of(&template, stop_at, matches);
     supports(&template, &stop_at, &given)?;
     let recipe = recipe(template, stop_at, given)?;
     let place = Place::choose(place, recipe.debugger.interactive, &catalog)?;
     Ok(Action::Debugger(Box::new(recipe), Box::new(place)))
 }
 
-/// Where the program is to stop. A default of the user's own, which was meant for another debugger than
-/// the one that was typed, does not count where that has no words for it.
-fn fitting_stop(debug: &Debug, matches: &ArgMatches, template: &Debugger) -> Break {
-    let leave_out = typed(matches, "debugger") && !typed(matches, "break_at");
-    match stop_at(debug) {
-        Break::Main if leave_out && template.at_main.is_none() => Break::Entry,
-        Break::Location(_) if leave_out && template.at_location.is_none() => Break::Entry,
-        stop_at => stop_at,
-    }
+/// A default of the user's own for --break does not count where another debugger was typed that has no
+/// words for it.
+fn in_words_of(template: &Debugger, stop_at: Break, matches: &ArgMatches) -> Break {
+    let has_words = match stop_at {
+        Break::Entry => true,
+        Break::Main => template.at_main.is_some(),
+        Break::Location(_) => template.at_location.is_some(),
+    };
+    let meant_for_another = typed(matches, "debugger") && !typed(matches, "break_at");
+    if meant_for_another && !has_words { Break::Entry } else { stop_at }
 }
 
 fn unknown_debugger(name: &str, catalog: &Catalog) -> Trouble {

@@ -122,6 +122,16 @@ pub fn typed(matches: &ArgMatches, id: &str) -> bool {
         && matches.value_source(id) == Some(ValueSource::CommandLine)
 }
 
+/// Whether an option has the value that is built in: nobody has said another one.
+pub fn built_in(matches: &ArgMatches, id: &str) -> bool {
+    let Some(key) = KEYS.iter().find(|key| key.id == id) else { return false };
+    let Some(arg) = crate::cli::option(key) else { return false };
+    let holds = matches.try_get_raw(id).ok().flatten();
+    matches.value_source(id) != Some(ValueSource::CommandLine)
+        && holds
+            .is_none_or(|holds| holds.eq(arg.get_default_values().iter().map(|v| v.as_os_str())))
+}
+
 pub use show::show;
 
 #[cfg(test)]
@@ -198,6 +208,8 @@ mod tests {
         assert_eq!(debug.get_many::<OsString>("commands").unwrap().count(), 2);
         assert_eq!(debug.indices_of("commands").unwrap().count(), 2);
         assert_eq!(debug.get_count("verbose"), 2);
+        assert!(!built_in(debug, "debugger") && built_in(debug, "place"));
+        assert!(!built_in(debug, "max_hits") && built_in(debug, "sessions"));
         assert!(!typed(debug, "debugger") && typed(debug, "hold") && !typed(debug, "nothing"));
         let line = ["tracexec", "debug", "-v", "--ex", "c", "-m", "x", "--", "true"];
         let matches = command.try_get_matches_from(line).unwrap();
