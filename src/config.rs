@@ -124,6 +124,9 @@ impl Session {
             .hint("choose --in tmux, or leave --sessions away"));
         }
         let hits_json = debug.hits_json.as_deref().map(journal::open).transpose()?;
+        // Nor does it know that somebody attaches by hand.
+        let attach_timeout =
+            debug.attach_timeout.filter(|_| !by_hand || typed(matches, "attach_timeout"));
         Ok(Session {
             filter: Arc::new(filter),
             backend: debug.backend,
@@ -138,7 +141,7 @@ impl Session {
                 false => WhenBusy::Wait,
             }),
             on_failure: debug.on_launch_failure,
-            attach_timeout: debug.attach_timeout.or((!by_hand).then_some(ATTACH_TIMEOUT)),
+            attach_timeout: attach_timeout.or((!by_hand).then_some(ATTACH_TIMEOUT)),
             hits_json,
             command: debug.command,
             identity: identity(global)?,
