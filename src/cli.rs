@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
+use crate::launcher::listen::Listen;
 use crate::report::Color;
 use crate::sys::Pid;
 
@@ -84,11 +85,11 @@ pub struct Debug {
     #[arg(long, help_heading = "What is watched")]
     pub system: bool,
 
-    /// The debugger: a template's name, or a command of your own with {{pid}}
+    /// The debugger: auto, a template's name, or a command of your own with {{pid}}
     #[arg(
         long,
         value_name = "NAME|'WORDS {{pid}}'",
-        default_value = "gdb",
+        default_value = "auto",
         help_heading = "What is done with a match"
     )]
     pub debugger: String,
@@ -114,11 +115,14 @@ pub struct Debug {
         help_heading = "What is done with a match"
     )]
     pub commands: Vec<OsString>,
+    /// Where a debugger listens that is used from elsewhere [default: a free port of 127.0.0.1]
+    #[arg(long, value_name = "ADDR[:PORT]", help_heading = "What is done with a match")]
+    pub listen: Option<Listen>,
     /// Start no debugger: leave the match stopped and say how to attach
-    #[arg(long, conflicts_with_all = ["list", "debugger", "place", "break_at", "files", "commands"], help_heading = "What is done with a match")]
+    #[arg(long, conflicts_with_all = ["list", "debugger", "place", "break_at", "files", "commands", "listen"], help_heading = "What is done with a match")]
     pub hold: bool,
     /// Stop nothing: print the execs that match, and by which test
-    #[arg(long, conflicts_with_all = ["debugger", "place", "break_at", "files", "commands"], help_heading = "What is done with a match")]
+    #[arg(long, conflicts_with_all = ["debugger", "place", "break_at", "files", "commands", "listen"], help_heading = "What is done with a match")]
     pub list: bool,
 
     /// Take the first match only; the same as --max-hits 1

@@ -14,7 +14,9 @@ use crate::cli::{Backend, Debug, Global, OnFailure, WhenBusy};
 use crate::filter::{Filter, SystemNames};
 use crate::identity::Identity;
 use crate::launcher::catalog::{self, Catalog};
+use crate::launcher::choice::Choice;
 use crate::launcher::command::{Break, Given, Recipe};
+use crate::launcher::listen::Listen;
 use crate::launcher::place::Place;
 use crate::launcher::template::{Debugger, Piece};
 use crate::report::Trouble;
@@ -27,7 +29,7 @@ pub enum Action {
     /// It stays stopped; the recipe says what to type.
     Hold(Option<Box<Recipe>>),
     /// A debugger is started for it.
-    Debugger(Box<Recipe>, Box<Place>),
+    Debugger(Box<Choice>, Box<Place>),
 }
 
 /// A session to be.
@@ -140,22 +142,71 @@ fn system(debug: &Debug) -> Result<(), Trouble> {
 
 fn debugger(debug: &Debug, matches: &ArgMatches) -> Result<Action, Trouble> {
     let catalog = Catalog::load()?;
-    let name = debug.debugger.as_str();
-    let template = if name.contains(char::is_whitespace) || name.contains("{{") {
-        Debugger::ad_hoc(name)?
-    } else {
-        catalog.debugger(name).cloned().ok_or_else(|| unknown_debugger(name, &catalog))?
-    };
     let stop_at = match debug.break_at.as_deref() {
         None => Break::Entry,
         Some("main") => Break::Main,
         Some(location) => Break::Location(location.to_string()),
     };
-    let given = given(debug, matches);
-    supports(&template, &stop_at, &given)?;
-    let recipe = recipe(template, stop_at, given)?;
-    let place = Place::choose(&debug.place, recipe.debugger.interactive, &catalog)?;
-    Ok(Action::Debugger(Box::new(recipe), Box::new(place)))
+    let asked = Asked { stop_at, given: given(debug, matches), listen: debug.listen };
+    let name = debug.debugger.as_str();
+    let choice = if name == "auto" {
+        automatic(&catalog, asked)?
+    } else if name.contains(char::is_whitespace) || name.contains("{{") {
+        Choice::of(recipe(Debugger::ad_hoc(name)?, asked)?)
+    } else {
+        let template = catalog.debugger(name).cloned();
+        Choice::of(recipe(template.ok_or_else(|| unknown_debugger(name, &catalog))?, asked)?)
+    };
+    can_listen(debug)?;
+    let place = Place::choose(&debug.place, choice.is_interactive(), &catalog)?;
+    Ok(Action::Debugger(Box::new(choice), Box::new(place)))
+}
+
+/// Whether a debugger could listen where --listen says.
+fn can_listen(debug: &Debug) -> Result<(), Trouble> {
+    let Some(listen) = debug.listen else { return Ok(()) };
+    if listen.port.is_some() && debug.sessions.is_some_and(|sessions| sessions > 1) {
+        return Err(Trouble::new("--listen: one port is for one debugger at a time").hint(
+            "leave the port away, so that each gets one of its own; or leave --sessions away",
+        ));
+    }
+    let shown = listen.shown();
+    listen.free_port().map(drop).map_err(|error| {
+        let port = listen.port.map(|port| format!(":{port}")).unwrap_or_default();
+        Trouble::new(format!("--listen: nothing can listen on {shown}{port}: {error}")).hint(
+            "choose an address of this machine (`ip address` lists them) and a port that is free",
+        )
+    })
+}
+
+/// What the debugger is to do.
+#[derive(Clone)]
+struct Asked {
+    stop_at: Break,
+    given: Vec<Given>,
+    listen: Option<Listen>,
+}
+
+/// Those that are installed and can do what is asked; each match gets the best of them.
+fn automatic(catalog: &Catalog, asked: Asked) -> Result<Choice, Trouble> {
+    let mut first_trouble = None;
+    let mut recipes = Vec::new();
+    let mut templates: Vec<&Debugger> = catalog.debuggers.iter().map(|e| &e.template).collect();
+    templates.retain(|template| template.auto.is_some());
+    templates.sort_by_key(|template| template.auto.as_ref().map(|auto| auto.rank));
+    for template in templates {
+        match recipe(template.clone(), asked.clone()) {
+            Ok(recipe) => recipes.push(recipe),
+            Err(trouble) if template.serves_all() => drop(first_trouble.get_or_insert(trouble)),
+            Err(_) => {}
+        }
+    }
+    Choice::among(recipes).ok_or_else(|| {
+        first_trouble.unwrap_or_else(|| {
+            Trouble::new("--debugger auto: there is no debugger for all programs")
+                .hint("install gdb or lldb; `tracexec doctor` tells what is there")
+        })
+    })
 }
 
 fn unknown_debugger(name: &str, catalog: &Catalog) -> Trouble {
@@ -178,11 +229,20 @@ fn given(debug: &Debug, matches: &ArgMatches) -> Vec<Given> {
 }
 
 /// What was asked for and a template has no words for is an error.
-fn supports(template: &Debugger, stop_at: &Break, given: &[Given]) -> Result<(), Trouble> {
+fn supports(template: &Debugger, asked: &Asked) -> Result<(), Trouble> {
+    let Asked { stop_at, given, listen } = asked;
+    let listen = listen.is_some();
     let lacks = |option: &str| {
         Trouble::new(format!("the debugger {} has no words for {option}", template.name))
             .hint("`tracexec templates show gdb` shows a template that has them")
     };
+    if listen && !template.listens() {
+        return Err(Trouble::new(format!(
+            "--listen: the debugger {} does not listen on a port",
+            template.name
+        ))
+        .hint("choose --debugger gdbserver or lldb-server"));
+    }
     match stop_at {
         Break::Main if template.at_main.is_none() => return Err(lacks("--break main")),
         Break::Location(_) if template.at_location.is_none() => {
@@ -215,7 +275,8 @@ fn supports(template: &Debugger, stop_at: &Break, given: &[Given]) -> Result<(),
 }
 
 /// Finds the template's programs.
-fn recipe(mut debugger: Debugger, stop_at: Break, given: Vec<Given>) -> Result<Recipe, Trouble> {
+fn recipe(mut debugger: Debugger, asked: Asked) -> Result<Recipe, Trouble> {
+    supports(&debugger, &asked)?;
     let catalog::Programs { program, first, missing } = catalog::Programs::of(&debugger);
     // The place where it runs may have another PATH.
     if let Some(path) = first.as_deref().and_then(|path| path.to_str()) {
@@ -229,7 +290,8 @@ fn recipe(mut debugger: Debugger, stop_at: Break, given: Vec<Given>) -> Result<R
         ))
         .hint("install it, or choose another one: `tracexec templates` lists what is there"));
     }
-    Ok(Recipe { debugger, program, stop_at, given })
+    let Asked { stop_at, given, listen } = asked;
+    Ok(Recipe { debugger, program, stop_at, given, listen: listen.unwrap_or_default() })
 }
 
 /// What to type at a process that is held: the line of a debugger that is installed.
@@ -243,6 +305,7 @@ fn by_hand() -> Result<Option<Recipe>, Trouble> {
             program,
             stop_at: Break::Entry,
             given: Vec::new(),
+            listen: Listen::default(),
         })
     };
     Ok(["gdb", "lldb"].into_iter().find_map(installed))

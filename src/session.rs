@@ -331,9 +331,14 @@ impl Session {
     }
 }
 
-/// A match on one line: pid, command line, the test that matched.
+/// A match on one line: pid, command line, the test that matched; of a script also what runs it, since
+/// that is what a debugger sees.
 fn line(program: &Program) -> String {
-    let because = escape::shorten(&program.because, 60).into_owned();
+    let mut because = escape::shorten(&program.because, 60).into_owned();
+    if let Some(interpreter) = &program.interpreter {
+        let shown = escape::word(interpreter);
+        because = format!("{because}; a script, run by {}", escape::shorten(&shown, 60));
+    }
     let room = report::width().saturating_sub(because.chars().count() + 40).max(30);
     format!("{} {} ({because})", program.pid, escape::command_line(&program.argv, room))
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use clap::CommandFactory;
 use tracexec::cli::Cli;
 use tracexec::filter::{Filter, SystemNames};
-use tracexec::launcher::template::{Debugger, Terminal};
+use tracexec::launcher::catalog::Catalog;
 
 const PAGES: [&str; 5] = [
     "tracexec.1",
@@ -228,11 +228,12 @@ fn the_templates_of_the_page_are_right() {
         blocks.iter().filter(|block| block.trim_start().starts_with("name =")).collect();
     assert_eq!(templates.len(), 2);
     for text in templates {
-        if text.contains("{{shim}}") {
-            Terminal::parse(text, "the page").unwrap();
-        } else {
-            Debugger::parse(text, "the page").unwrap();
-        }
+        // One may be like another that is built in.
+        let folder = tempfile::tempdir().unwrap();
+        let kind = if text.contains("{{shim}}") { "terminals" } else { "debuggers" };
+        fs::create_dir(folder.path().join(kind)).unwrap();
+        fs::write(folder.path().join(kind).join("page.toml"), text).unwrap();
+        Catalog::with(Some(folder.path())).unwrap();
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use include_dir::{Dir, include_dir};
 
+use super::inherit;
 use super::template::{Debugger, Piece, Terminal};
 use crate::report::Trouble;
 
@@ -75,8 +76,11 @@ fn load<T>(
         }),
     );
     let mut entries: Vec<Entry<T>> = Vec::new();
-    for (origin, text) in texts {
-        let template = parse(&text, &origin)?;
+    for index in 0..texts.len() {
+        let whole = inherit::complete(&texts, index)
+            .map_err(|what| Trouble::new(format!("launch template {}: {what}", texts[index].0)))?;
+        let (origin, text) = texts[index].clone();
+        let template = parse(&whole, &origin)?;
         // The first of a name holds: the user's own come first.
         if !entries.iter().any(|entry| name(&entry.template) == name(&template)) {
             entries.push(Entry { origin, text, template });

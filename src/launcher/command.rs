@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::image::Image;
+use super::inside::Inside;
+use super::listen::Listen;
 use super::template::{Debugger, Piece, Placeholder, Word};
 use crate::event::{Strings, basename};
 use crate::judge::Program;
@@ -42,14 +45,27 @@ pub struct Recipe {
     pub program: Option<PathBuf>,
     pub stop_at: Break,
     pub given: Vec<Given>,
+    /// Where it listens, if it does.
+    pub listen: Listen,
+}
+
+/// What is found out about a match before its debugger's place is made.
+#[derive(Debug, Default)]
+pub struct Findings {
+    /// Which of the session's debuggers serves it.
+    pub recipe: usize,
+    /// The port of a debugger that listens.
+    pub port: u16,
+    pub image: Image,
+    pub inside: Inside,
 }
 
 /// What is known of one hit.
 pub struct Values<'a> {
     pub pid: Pid,
     pub hit: u64,
-    pub port: u16,
     pub program: &'a Program,
+    pub findings: &'a Findings,
 }
 
 impl Recipe {
@@ -68,17 +84,6 @@ impl Recipe {
         plain(self.expand(&self.debugger.then, values))
     }
 
-    /// Whether a port must be found for it.
-    pub fn wants_port(&self) -> bool {
-        let port = Piece::Value(Placeholder::Port);
-        self.debugger
-            .command
-            .iter()
-            .chain(&self.debugger.then)
-            .flatten()
-            .any(|piece| *piece == port)
-    }
-
     fn expand(&self, words: &[Word], values: &Values<'_>) -> Vec<ReadyWord> {
         let mut ready = Vec::new();
         for word in words {
@@ -88,6 +93,11 @@ impl Recipe {
                 }
                 [Piece::Value(Placeholder::Break)] => {
                     ready.extend(self.expand(self.break_words(), values));
+                }
+                [Piece::Value(Placeholder::Sysroot)] => {
+                    if values.findings.inside.elsewhere {
+                        ready.extend(self.expand(&self.debugger.sysroot, values));
+                    }
                 }
                 [Piece::Value(Placeholder::Commands)] => {
                     ready.extend(self.given.iter().flat_map(|given| self.given_words(given)));
@@ -138,10 +148,20 @@ impl Recipe {
 
     fn value(&self, value: &Placeholder, values: &Values<'_>) -> OsString {
         let program = values.program;
+        let inside = &values.findings.inside;
         match value {
             Placeholder::Pid => values.pid.to_string().into(),
             Placeholder::Hit => values.hit.to_string().into(),
-            Placeholder::Port => values.port.to_string().into(),
+            Placeholder::Port => values.findings.port.to_string().into(),
+            Placeholder::Address => self.listen.shown().into(),
+            Placeholder::Host => self.listen.host().into(),
+            Placeholder::Root if inside.elsewhere => format!("/proc/{}/root", values.pid).into(),
+            Placeholder::Root => "/".into(),
+            Placeholder::NsPid => inside.ns_pid.to_string().into(),
+            Placeholder::ExeInside => os(&inside.exe.inside),
+            Placeholder::ExeOutside => os(&inside.exe.outside),
+            Placeholder::CwdInside => os(&inside.cwd.inside),
+            Placeholder::CwdOutside => os(&inside.cwd.outside),
             Placeholder::Exe => os(&program.exe),
             Placeholder::Filename => os(&program.filename),
             Placeholder::Basename => os(basename(&program.filename)),
@@ -149,7 +169,7 @@ impl Recipe {
             Placeholder::Program => self.program.clone().unwrap_or_default().into_os_string(),
             Placeholder::Location => match &self.stop_at {
                 Break::Location(location) => location.into(),
-                Break::Main => "main".into(),
+                Break::Main => values.findings.image.main.clone().into(),
                 Break::Entry => OsString::new(),
             },
             // The template's checks leave these to other contexts.
@@ -240,19 +260,22 @@ mod tests {
             filename: b"/tmp/$(touch owned)".to_vec(),
             exe: b"/tmp/a b\xff".to_vec(),
             cwd: b"/".to_vec(),
+            interpreter: None,
             because: String::new(),
         }
     }
 
     fn recipe(command: &str) -> Recipe {
         let debugger = Debugger::ad_hoc(command).unwrap();
-        Recipe { debugger, program: None, stop_at: Break::Entry, given: Vec::new() }
+        let listen = Listen::default();
+        Recipe { debugger, program: None, stop_at: Break::Entry, given: Vec::new(), listen }
     }
 
     #[test]
     fn a_value_is_one_word_whatever_it_holds() {
         let program = hostile();
-        let values = Values { pid: 7, hit: 1, port: 0, program: &program };
+        let findings = Findings::default();
+        let values = Values { pid: 7, hit: 1, program: &program, findings: &findings };
         let words = recipe("d --pid={{pid}} {{exe}} {{basename}} {{argv}}").words(&values);
         let expected: Vec<ReadyWord> = [
             &b"d"[..],

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use super::image::Kind;
 use crate::report::Trouble;
 
 /// Something that is filled in at a hit.
@@ -15,6 +16,9 @@ pub enum Placeholder {
     Pid,
     Hit,
     Port,
+    /// The address at which a debugger listens, and the name of this machine's for others.
+    Address,
+    Host,
     Exe,
     Filename,
     Basename,
@@ -24,6 +28,17 @@ pub enum Placeholder {
     Program,
     Break,
     Commands,
+    /// The words for a process that sees other files than we do.
+    Sysroot,
+    /// The folder through which we see its files.
+    Root,
+    /// The process's own number for itself.
+    NsPid,
+    /// Paths as the process names them, and as we do.
+    ExeInside,
+    ExeOutside,
+    CwdInside,
+    CwdOutside,
     /// A file of the template's own.
     File(String),
     /// A file or command that the user gave with -x or --ex.
@@ -66,8 +81,23 @@ pub struct Debugger {
     pub at_location: Option<Vec<Word>>,
     pub given_file: Option<Vec<Word>>,
     pub given_command: Option<Vec<Word>>,
-    /// Scripts, by name: text with {{pid}}, {{hit}}, {{port}} and {{location}} only.
+    /// Scripts, by name: text with numbers and {{location}} only.
     pub files: BTreeMap<String, Word>,
+    /// The words for a process that sees other files than we do.
+    pub sysroot: Vec<Word>,
+    /// Which programs it serves with `--debugger auto`.
+    pub auto: Option<Auto>,
+    /// What does not attach by ptrace has the process when it has such a descriptor.
+    pub ready_fd: Option<String>,
+}
+
+/// What a debugger is the choice of `--debugger auto` for.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Auto {
+    pub images: Vec<Kind>,
+    /// Of several the least is taken.
+    pub rank: u32,
 }
 
 /// A terminal's template.
@@ -109,6 +139,10 @@ struct RawDebugger {
     commands: RawCommands,
     #[serde(default)]
     files: BTreeMap<String, String>,
+    #[serde(default)]
+    sysroot: String,
+    auto: Option<Auto>,
+    ready_fd: Option<String>,
 }
 
 #[derive(Deserialize, Default)]
@@ -163,6 +197,8 @@ fn placeholder(name: &str, context: Context) -> Option<Placeholder> {
         "pid" => Placeholder::Pid,
         "hit" => Placeholder::Hit,
         "port" => Placeholder::Port,
+        "address" => Placeholder::Address,
+        "host" => Placeholder::Host,
         "exe" => Placeholder::Exe,
         "filename" => Placeholder::Filename,
         "basename" => Placeholder::Basename,
@@ -172,6 +208,13 @@ fn placeholder(name: &str, context: Context) -> Option<Placeholder> {
         "program" => Placeholder::Program,
         "break" => Placeholder::Break,
         "commands" => Placeholder::Commands,
+        "sysroot" => Placeholder::Sysroot,
+        "root" => Placeholder::Root,
+        "ns_pid" => Placeholder::NsPid,
+        "exe.inside" => Placeholder::ExeInside,
+        "exe.outside" => Placeholder::ExeOutside,
+        "cwd.inside" => Placeholder::CwdInside,
+        "cwd.outside" => Placeholder::CwdOutside,
         "given" => Placeholder::Given,
         "shim" => Placeholder::Shim,
         "dir" => Placeholder::Dir,
@@ -185,7 +228,8 @@ fn placeholder(name: &str, context: Context) -> Option<Placeholder> {
     };
     let allowed = match found {
         Placeholder::Pid | Placeholder::Hit => true,
-        Placeholder::Port => context != TerminalWord,
+        Placeholder::Port | Placeholder::Address | Placeholder::Host => context != TerminalWord,
+        Placeholder::Root | Placeholder::NsPid => context != TerminalWord,
         Placeholder::Location => matches!(context, DebuggerFile | DebuggerWord),
         Placeholder::Given => context == Given,
         Placeholder::Shim | Placeholder::Dir | Placeholder::Env(_) => context == TerminalWord,
@@ -194,11 +238,13 @@ fn placeholder(name: &str, context: Context) -> Option<Placeholder> {
     allowed.then_some(found)
 }
 
-/// Numbers may stand anywhere; any other value must be a word by itself, since the text around it
+/// Numbers, and texts of our own making, may stand anywhere; any other value must be a word by itself, since the text around it
 /// could be a language of its own, in which the value would be read as code.
 fn may_be_embedded(value: &Placeholder, context: Context) -> bool {
     match value {
         Placeholder::Pid | Placeholder::Hit | Placeholder::Port => true,
+        Placeholder::Address | Placeholder::Host => true,
+        Placeholder::Root | Placeholder::NsPid => true,
         Placeholder::Location => context == Context::DebuggerFile,
         Placeholder::Env(_) => true,
         _ => false,
@@ -288,6 +334,9 @@ impl Debugger {
             given_file: parse_optional(raw.commands.file, Context::Given).map_err(&wrong)?,
             given_command: parse_optional(raw.commands.command, Context::Given).map_err(&wrong)?,
             files,
+            sysroot: parse_words(&raw.sysroot, word).map_err(&wrong)?,
+            auto: raw.auto,
+            ready_fd: raw.ready_fd,
         };
         debugger.check().map_err(wrong)?;
         Ok(debugger)
@@ -315,9 +364,27 @@ impl Debugger {
             given_file: None,
             given_command: None,
             files: BTreeMap::new(),
+            sysroot: Vec::new(),
+            auto: None,
+            ready_fd: None,
         };
         debugger.check().map_err(wrong)?;
         Ok(debugger)
+    }
+
+    /// Whether `--debugger auto` may take it for any program.
+    pub fn serves_all(&self) -> bool {
+        self.auto.as_ref().is_some_and(|auto| auto.images.contains(&Kind::Any))
+    }
+
+    /// Whether it is used by way of a port.
+    pub fn listens(&self) -> bool {
+        self.mentions(&Placeholder::Port)
+    }
+
+    fn mentions(&self, value: &Placeholder) -> bool {
+        let words = self.command.iter().chain(&self.then).flatten();
+        words.into_iter().any(|piece| matches!(piece, Piece::Value(found) if found == value))
     }
 
     fn check(&self) -> Result<(), String> {
@@ -330,9 +397,7 @@ impl Debugger {
         if !fixed {
             return Err("the command's first word must be a program's name, or {{program}}".into());
         }
-        let mentions_pid =
-            self.command.iter().flatten().any(|p| *p == Piece::Value(Placeholder::Pid));
-        if !mentions_pid {
+        if !self.command.iter().flatten().any(|p| *p == Piece::Value(Placeholder::Pid)) {
             return Err(
                 "the command does not say {{pid}}, so it could not know what to attach to".into()
             );

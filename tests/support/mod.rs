@@ -4,6 +4,7 @@
 
 #![allow(dead_code, reason = "each test file uses its own part")]
 
+pub mod compile;
 #[cfg(feature = "ebpf")]
 pub mod ebpf;
 pub mod tmux;
@@ -120,7 +121,8 @@ impl World {
         command
     }
 
-    /// Gives a command this world's runtime and configuration folders.
+    /// Gives a command this world's runtime and configuration folders, and its programs, if it has some
+    /// in `bin`.
     pub fn prepare(&self, command: &mut Command) {
         let runtime = self.path("run");
         let _ = fs::create_dir(&runtime);
@@ -130,6 +132,11 @@ impl World {
             command.env_remove(name);
         }
         command.stdin(Stdio::null());
+        let bin = self.path("bin");
+        if bin.exists() {
+            let path = std::env::var("PATH").unwrap();
+            command.env("PATH", format!("{}:{path}", bin.display()));
+        }
     }
 
     /// Runs it to its end.
