@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use crate::launcher::listen::Listen;
+use crate::launcher::shim::decode;
 use crate::report::Color;
 use crate::sys::Pid;
 
@@ -63,10 +64,18 @@ pub enum Command {
     },
     /// Runs in the debugger's terminal
     #[command(hide = true)]
-    Shim { socket: PathBuf, hit: u64 },
+    Shim {
+        #[arg(value_parser = decode)]
+        socket: PathBuf,
+        hit: u64,
+    },
     /// Runs in this terminal, and gives the debugger one of its own
     #[command(hide = true)]
-    ShimHere { socket: PathBuf, hit: u64 },
+    ShimHere {
+        #[arg(value_parser = decode)]
+        socket: PathBuf,
+        hit: u64,
+    },
     /// Sets parked processes running if tracexec dies
     #[command(hide = true)]
     Guardian { stopped: Option<i32>, switch: Option<i32> },
@@ -93,7 +102,7 @@ pub struct Debug {
         help_heading = "What is done with a match"
     )]
     pub debugger: String,
-    /// Where the debugger runs: auto, here, tmux, tmux-window, background, or a template of your own
+    /// Where the debugger runs: auto, here, tmux, tmux:SESSION, xterm, background, another template
     #[arg(
         long = "in",
         value_name = "PLACE",

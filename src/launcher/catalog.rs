@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use include_dir::{Dir, include_dir};
 
 use super::inherit;
-use super::template::{Debugger, Piece, Terminal};
+use super::template::{Debugger, Piece};
+use super::terminal::Terminal;
 use crate::report::Trouble;
 
 static BUILT_IN: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/launch-templates");

@@ -3,7 +3,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -207,41 +207,6 @@ pub fn line(words: &[OsString]) -> String {
     let words: Vec<String> =
         words.iter().map(|word| crate::escape::word(word.as_bytes())).collect();
     words.join(" ")
-}
-
-/// What a terminal's words are filled with.
-pub struct PlaceValues<'a> {
-    pub shim: &'a [OsString],
-    pub dir: &'a Path,
-    pub hit: u64,
-    pub pid: Pid,
-    pub env: &'a dyn Fn(&str) -> Option<OsString>,
-}
-
-/// A terminal's words; values of the traced process are not among them.
-pub fn place_words(words: &[Word], values: &PlaceValues<'_>) -> Vec<OsString> {
-    let mut ready = Vec::new();
-    for word in words {
-        if let [Piece::Value(Placeholder::Shim)] = word.as_slice() {
-            ready.extend(values.shim.iter().cloned());
-            continue;
-        }
-        let mut joined = OsString::new();
-        for piece in word {
-            match piece {
-                Piece::Text(text) => joined.push(text),
-                Piece::Value(Placeholder::Dir) => joined.push(values.dir),
-                Piece::Value(Placeholder::Hit) => joined.push(values.hit.to_string()),
-                Piece::Value(Placeholder::Pid) => joined.push(values.pid.to_string()),
-                Piece::Value(Placeholder::Env(name)) => {
-                    joined.push((values.env)(name).unwrap_or_default());
-                }
-                Piece::Value(_) => {}
-            }
-        }
-        ready.push(joined);
-    }
-    ready
 }
 
 /// Strings as words.

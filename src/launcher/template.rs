@@ -1,4 +1,4 @@
-//! Launch templates: what a debugger's or a terminal's file says, parsed and checked once.
+//! Launch templates: what a debugger's file says, parsed and checked once; and the words of both kinds.
 //!
 //! A command is split into words first and placeholders are found in the words afterwards, so that a
 //! value can never become two words or be read by a shell.
@@ -49,6 +49,8 @@ pub enum Placeholder {
     Dir,
     /// Terminals: a variable of the caller's environment.
     Env(String),
+    /// Terminals: what follows the colon in `--in NAME:TARGET`.
+    Target,
 }
 
 /// A piece of a word.
@@ -100,23 +102,6 @@ pub struct Auto {
     pub rank: u32,
 }
 
-/// A terminal's template.
-#[derive(Debug, Clone)]
-pub struct Terminal {
-    pub name: String,
-    pub description: String,
-    pub needs: Vec<String>,
-    /// Variables that must be set, in our environment or the caller's under sudo.
-    pub env: Vec<String>,
-    pub command: Vec<Word>,
-    /// Whether the debugger gets the terminal that COMMAND has.
-    pub shares_terminal: bool,
-    /// Whether its command runs as long as the debugger, and shows its output on our stderr.
-    pub attached: bool,
-    /// Which place to try when this one has no room.
-    pub otherwise: Option<String>,
-}
-
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct RawDebugger {
@@ -161,30 +146,13 @@ struct RawCommands {
     command: Option<String>,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct RawTerminal {
-    name: String,
-    description: String,
-    #[serde(default)]
-    needs: Vec<String>,
-    #[serde(default)]
-    env: Vec<String>,
-    command: String,
-    #[serde(default)]
-    shares_terminal: bool,
-    #[serde(default)]
-    attached: bool,
-    otherwise: Option<String>,
-}
-
 fn yes() -> bool {
     true
 }
 
 /// Where a text stands, which decides what may be filled in there.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Context {
+pub(super) enum Context {
     DebuggerWord,
     DebuggerFile,
     Given,
@@ -218,6 +186,7 @@ fn placeholder(name: &str, context: Context) -> Option<Placeholder> {
         "given" => Placeholder::Given,
         "shim" => Placeholder::Shim,
         "dir" => Placeholder::Dir,
+        "target" => Placeholder::Target,
         _ => {
             if let Some(file) = name.strip_prefix("file:") {
                 Placeholder::File(file.to_string())
@@ -232,7 +201,9 @@ fn placeholder(name: &str, context: Context) -> Option<Placeholder> {
         Placeholder::Root | Placeholder::NsPid => context != TerminalWord,
         Placeholder::Location => matches!(context, DebuggerFile | DebuggerWord),
         Placeholder::Given => context == Given,
-        Placeholder::Shim | Placeholder::Dir | Placeholder::Env(_) => context == TerminalWord,
+        Placeholder::Shim | Placeholder::Dir | Placeholder::Env(_) | Placeholder::Target => {
+            context == TerminalWord
+        }
         _ => context == DebuggerWord,
     };
     allowed.then_some(found)
@@ -246,7 +217,7 @@ fn may_be_embedded(value: &Placeholder, context: Context) -> bool {
         Placeholder::Address | Placeholder::Host => true,
         Placeholder::Root | Placeholder::NsPid => true,
         Placeholder::Location => context == Context::DebuggerFile,
-        Placeholder::Env(_) => true,
+        Placeholder::Env(_) | Placeholder::Target => true,
         _ => false,
     }
 }
@@ -282,7 +253,7 @@ fn parse_word(text: &str, context: Context) -> Result<Word, String> {
     Ok(word)
 }
 
-fn parse_words(text: &str, context: Context) -> Result<Vec<Word>, String> {
+pub(super) fn parse_words(text: &str, context: Context) -> Result<Vec<Word>, String> {
     let words = shell_words::split(text).map_err(|error| format!("`{text}`: {error}"))?;
     words.iter().map(|word| parse_word(word, context)).collect()
 }
@@ -292,7 +263,7 @@ fn parse_optional(text: Option<String>, context: Context) -> Result<Option<Vec<W
 }
 
 /// Reads a TOML file's text; an error names the file.
-fn read<T: for<'a> Deserialize<'a>>(text: &str, origin: &str) -> Result<T, Trouble> {
+pub(super) fn read<T: for<'a> Deserialize<'a>>(text: &str, origin: &str) -> Result<T, Trouble> {
     toml::from_str(text).map_err(|error| {
         Trouble::new(format!("launch template {origin}: {}", error.to_string().trim_end())).hint(
             "tracexec-templates(5) describes the form; `tracexec templates show gdb` is an example",
@@ -300,7 +271,7 @@ fn read<T: for<'a> Deserialize<'a>>(text: &str, origin: &str) -> Result<T, Troub
     })
 }
 
-fn in_template(origin: &str) -> impl Fn(String) -> Trouble {
+pub(super) fn in_template(origin: &str) -> impl Fn(String) -> Trouble {
     let origin = origin.to_string();
     move |what| {
         Trouble::new(format!("launch template {origin}: {what}"))
@@ -414,29 +385,6 @@ impl Debugger {
     }
 }
 
-impl Terminal {
-    pub fn parse(text: &str, origin: &str) -> Result<Terminal, Trouble> {
-        let raw: RawTerminal = read(text, origin)?;
-        let wrong = in_template(origin);
-        let command = parse_words(&raw.command, Context::TerminalWord).map_err(&wrong)?;
-        if !command.iter().any(|word| *word == [Piece::Value(Placeholder::Shim)]) {
-            return Err(wrong(
-                "the command does not say {{shim}}, which is what runs there".into(),
-            ));
-        }
-        Ok(Terminal {
-            name: raw.name,
-            description: raw.description,
-            needs: raw.needs,
-            env: raw.env,
-            command,
-            shares_terminal: raw.shares_terminal,
-            attached: raw.attached,
-            otherwise: raw.otherwise,
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -465,12 +413,5 @@ mod tests {
     fn a_file_must_exist_that_a_word_names() {
         let text = "name='x'\ndescription='x'\ncommand='x {{pid}} {{file:none}}'";
         assert!(Debugger::parse(text, "x.toml").unwrap_err().what.contains("[files]"));
-    }
-
-    #[test]
-    fn an_unknown_key_is_an_error_that_names_the_file() {
-        let text = "name='x'\ndescription='x'\ncommand='{{shim}}'\ncolour=1";
-        let error = Terminal::parse(text, "x.toml").unwrap_err();
-        assert!(error.what.contains("x.toml") && error.what.contains("colour"), "{error}");
     }
 }

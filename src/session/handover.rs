@@ -184,6 +184,7 @@ impl Session {
                     words: recipe.words(&values),
                     environment: std::env::vars_os().collect(),
                     identity,
+                    directory: std::env::current_dir().unwrap_or_else(|_| "/".into()),
                 };
                 let then = recipe.then(&values);
                 let ready_fd = recipe.debugger.ready_fd.clone();

@@ -51,6 +51,25 @@ pub fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     }
 }
 
+/// What says where one is: a test is nowhere.
+const OF_TERMINALS: [&str; 15] = [
+    "TMUX",
+    "TMUX_PANE",
+    "STY",
+    "ZELLIJ",
+    "KITTY_WINDOW_ID",
+    "KITTY_LISTEN_ON",
+    "WEZTERM_PANE",
+    "KONSOLE_VERSION",
+    "GNOME_TERMINAL_SCREEN",
+    "ALACRITTY_WINDOW_ID",
+    "XTERM_VERSION",
+    "DISPLAY",
+    "WAYLAND_DISPLAY",
+    "SUDO_UID",
+    "NO_COLOR",
+];
+
 /// A folder of the test's own, with the runtime directory in it.
 pub struct World {
     pub dir: TempDir,
@@ -128,7 +147,7 @@ impl World {
         let _ = fs::create_dir(&runtime);
         command.env("XDG_RUNTIME_DIR", runtime);
         command.env("XDG_CONFIG_HOME", self.path("config"));
-        for name in ["TMUX", "TMUX_PANE", "SUDO_UID", "NO_COLOR"] {
+        for name in OF_TERMINALS {
             command.env_remove(name);
         }
         command.stdin(Stdio::null());
