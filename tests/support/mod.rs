@@ -5,8 +5,10 @@
 #![allow(dead_code, reason = "each test file uses its own part")]
 
 pub mod compile;
+pub mod display;
 #[cfg(feature = "ebpf")]
 pub mod ebpf;
+pub mod screen;
 pub mod tmux;
 pub mod typed;
 pub mod user;
