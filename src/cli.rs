@@ -124,14 +124,17 @@ pub struct Debug {
         help_heading = "What is done with a match"
     )]
     pub commands: Vec<OsString>,
+    /// Keep breakpoints from one match of this session to the next
+    #[arg(long, help_heading = "What is done with a match")]
+    pub remember: bool,
     /// Where a debugger listens that is used from elsewhere [default: a free port of 127.0.0.1]
     #[arg(long, value_name = "ADDR[:PORT]", help_heading = "What is done with a match")]
     pub listen: Option<Listen>,
     /// Start no debugger: leave the match stopped and say how to attach
-    #[arg(long, conflicts_with_all = ["list", "debugger", "place", "break_at", "files", "commands", "listen"], help_heading = "What is done with a match")]
+    #[arg(long, conflicts_with_all = ["list", "debugger", "place", "break_at", "files", "commands", "listen", "remember"], help_heading = "What is done with a match")]
     pub hold: bool,
     /// Stop nothing: print the execs that match, and by which test
-    #[arg(long, conflicts_with_all = ["debugger", "place", "break_at", "files", "commands", "listen"], help_heading = "What is done with a match")]
+    #[arg(long, conflicts_with_all = ["debugger", "place", "break_at", "files", "commands", "listen", "remember"], help_heading = "What is done with a match")]
     pub list: bool,
 
     /// Take the first match only; the same as --max-hits 1

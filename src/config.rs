@@ -147,7 +147,8 @@ fn debugger(debug: &Debug, matches: &ArgMatches) -> Result<Action, Trouble> {
         Some("main") => Break::Main,
         Some(location) => Break::Location(location.to_string()),
     };
-    let asked = Asked { stop_at, given: given(debug, matches), listen: debug.listen };
+    let given = given(debug, matches);
+    let asked = Asked { stop_at, given, listen: debug.listen, remember: debug.remember };
     let name = debug.debugger.as_str();
     let choice = if name == "auto" {
         automatic(&catalog, asked)?
@@ -185,6 +186,7 @@ struct Asked {
     stop_at: Break,
     given: Vec<Given>,
     listen: Option<Listen>,
+    remember: bool,
 }
 
 /// Those that are installed and can do what is asked; each match gets the best of them.
@@ -230,12 +232,16 @@ fn given(debug: &Debug, matches: &ArgMatches) -> Vec<Given> {
 
 /// What was asked for and a template has no words for is an error.
 fn supports(template: &Debugger, asked: &Asked) -> Result<(), Trouble> {
-    let Asked { stop_at, given, listen } = asked;
+    let Asked { stop_at, given, listen, remember } = asked;
     let listen = listen.is_some();
     let lacks = |option: &str| {
         Trouble::new(format!("the debugger {} has no words for {option}", template.name))
             .hint("`tracexec templates show gdb` shows a template that has them")
     };
+    // Of those that auto takes, some can and others cannot.
+    if *remember && template.remember.is_none() && template.auto.is_none() {
+        return Err(lacks("--remember"));
+    }
     if listen && !template.listens() {
         return Err(Trouble::new(format!(
             "--listen: the debugger {} does not listen on a port",
@@ -290,8 +296,9 @@ fn recipe(mut debugger: Debugger, asked: Asked) -> Result<Recipe, Trouble> {
         ))
         .hint("install it, or choose another one: `tracexec templates` lists what is there"));
     }
-    let Asked { stop_at, given, listen } = asked;
-    Ok(Recipe { debugger, program, stop_at, given, listen: listen.unwrap_or_default() })
+    let Asked { stop_at, given, listen, remember } = asked;
+    let listen = listen.unwrap_or_default();
+    Ok(Recipe { debugger, program, stop_at, given, listen, remember })
 }
 
 /// What to type at a process that is held: the line of a debugger that is installed.
@@ -306,6 +313,7 @@ fn by_hand() -> Result<Option<Recipe>, Trouble> {
             stop_at: Break::Entry,
             given: Vec::new(),
             listen: Listen::default(),
+            remember: false,
         })
     };
     Ok(["gdb", "lldb"].into_iter().find_map(installed))

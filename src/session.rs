@@ -3,6 +3,7 @@
 
 mod ending;
 mod handover;
+mod remember;
 mod sources;
 
 use std::os::fd::{AsFd, OwnedFd};
@@ -36,6 +37,7 @@ pub struct Session {
     tally: Arc<Mutex<Tally>>,
     command: Option<(Pid, OwnedFd)>,
     hits: Vec<Hit>,
+    memory: remember::Memory,
     /// Matches, by what became of them.
     counts: Counts,
     /// The status to exit with, once it is known.
@@ -65,6 +67,7 @@ pub fn run(config: config::Session, report: Report) -> Result<u8, Trouble> {
         tally: Arc::clone(&tally),
         tell: sender.clone(),
     };
+    let memory = remember::Memory::new(&config)?;
     let start =
         sources::Start { config: &config, report, inherited, sender: &sender, matcher: &matcher };
     let (source, guardian) = start.start()?;
@@ -79,6 +82,7 @@ pub fn run(config: config::Session, report: Report) -> Result<u8, Trouble> {
         tally,
         command: None,
         hits: Vec::new(),
+        memory,
         counts: Counts::default(),
         status: None,
         ending: false,

@@ -73,6 +73,7 @@ mod tests {
             stop_at: Break::Entry,
             given: Vec::new(),
             listen: Default::default(),
+            remember: false,
         }
     }
 

@@ -36,6 +36,8 @@ pub enum ReadyWord {
     Text(OsString),
     /// The path of a file with this content, which whoever executes the command makes.
     File(String),
+    /// The same between two texts.
+    Around(OsString, String, OsString),
 }
 
 /// A debugger's template with all that is known before the first hit.
@@ -47,6 +49,8 @@ pub struct Recipe {
     pub given: Vec<Given>,
     /// Where it listens, if it does.
     pub listen: Listen,
+    /// Whether it is to keep its breakpoints.
+    pub remember: bool,
 }
 
 /// What is found out about a match before its debugger's place is made.
@@ -99,16 +103,17 @@ impl Recipe {
                         ready.extend(self.expand(&self.debugger.sysroot, values));
                     }
                 }
+                [Piece::Value(Placeholder::Remember)] => {
+                    let remember = self.debugger.remember.as_ref().filter(|_| self.remember);
+                    ready.extend(remember.into_iter().flat_map(|r| self.expand(&r.words, values)));
+                }
                 [Piece::Value(Placeholder::Commands)] => {
                     ready.extend(self.given.iter().flat_map(|given| self.given_words(given)));
                 }
                 [Piece::Value(Placeholder::File(name))] => {
-                    let text = self.debugger.files.get(name).map(|word| self.join(word, values));
-                    ready.push(ReadyWord::File(
-                        text.unwrap_or_default().into_string().unwrap_or_default(),
-                    ));
+                    ready.push(ReadyWord::File(self.content(name, values)));
                 }
-                _ => ready.push(ReadyWord::Text(self.join(word, values))),
+                _ => ready.push(self.joined(word, values)),
             }
         }
         ready
@@ -133,6 +138,23 @@ impl Recipe {
             _ => ReadyWord::Text(text(word)),
         };
         words.iter().flatten().map(fill).collect()
+    }
+
+    /// The text of one of the template's files.
+    fn content(&self, name: &str, values: &Values<'_>) -> String {
+        let text = self.debugger.files.get(name).map(|word| self.join(word, values));
+        text.unwrap_or_default().into_string().unwrap_or_default()
+    }
+
+    /// A word of several pieces, of which one may be a file.
+    fn joined(&self, word: &Word, values: &Values<'_>) -> ReadyWord {
+        let file = word.iter().enumerate().find_map(|(at, piece)| match piece {
+            Piece::Value(Placeholder::File(name)) => Some((at, name)),
+            _ => None,
+        });
+        let Some((at, name)) = file else { return ReadyWord::Text(self.join(word, values)) };
+        let join = |pieces: &[Piece]| self.join(&pieces.to_vec(), values);
+        ReadyWord::Around(join(&word[..at]), self.content(name, values), join(&word[at + 1..]))
     }
 
     fn join(&self, word: &Word, values: &Values<'_>) -> OsString {
@@ -197,7 +219,7 @@ fn plain(words: Vec<ReadyWord>) -> Vec<OsString> {
         .into_iter()
         .filter_map(|word| match word {
             ReadyWord::Text(text) => Some(text),
-            ReadyWord::File(_) => None,
+            ReadyWord::File(_) | ReadyWord::Around(..) => None,
         })
         .collect()
 }
@@ -233,7 +255,8 @@ mod tests {
     fn recipe(command: &str) -> Recipe {
         let debugger = Debugger::ad_hoc(command).unwrap();
         let listen = Listen::default();
-        Recipe { debugger, program: None, stop_at: Break::Entry, given: Vec::new(), listen }
+        let (stop_at, given) = (Break::Entry, Vec::new());
+        Recipe { debugger, program: None, stop_at, given, listen, remember: false }
     }
 
     #[test]

@@ -153,14 +153,11 @@ fn become_debugger(socket: &Path, hit: u64) -> Trouble {
 fn execute(order: Order) -> Trouble {
     let mut words = Vec::new();
     for word in order.words {
-        match word {
-            ReadyWord::Text(text) => words.push(text),
-            ReadyWord::File(content) => match file(&content) {
-                Ok(path) => words.push(path.into()),
-                Err(error) => {
-                    return Trouble::new(format!("cannot make a debugger script: {error}"));
-                }
-            },
+        match ready(word) {
+            Ok(word) => words.push(word),
+            Err(error) => {
+                return Trouble::new(format!("cannot make a debugger script: {error}"));
+            }
         }
     }
     let Some((program, arguments)) = words.split_first() else {
@@ -189,6 +186,20 @@ fn execute(order: Order) -> Trouble {
     let error = command.exec();
     let shown = crate::escape::word(program.as_bytes());
     Trouble::new(format!("cannot execute {shown}: {error}"))
+}
+
+/// The word, its file made.
+fn ready(word: ReadyWord) -> io::Result<OsString> {
+    Ok(match word {
+        ReadyWord::Text(text) => text,
+        ReadyWord::File(content) => file(&content)?.into(),
+        ReadyWord::Around(before, content, after) => {
+            let mut word = before;
+            word.push(file(&content)?);
+            word.push(after);
+            word
+        }
+    })
 }
 
 /// A file in memory that the debugger inherits, and its path.

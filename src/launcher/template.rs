@@ -30,6 +30,8 @@ pub enum Placeholder {
     Commands,
     /// The words for a process that sees other files than we do.
     Sysroot,
+    /// The words that keep breakpoints, where that is asked for.
+    Remember,
     /// The folder through which we see its files.
     Root,
     /// The process's own number for itself.
@@ -87,10 +89,20 @@ pub struct Debugger {
     pub files: BTreeMap<String, Word>,
     /// The words for a process that sees other files than we do.
     pub sysroot: Vec<Word>,
+    /// How breakpoints are kept.
+    pub remember: Option<Remember>,
     /// Which programs it serves with `--debugger auto`.
     pub auto: Option<Auto>,
     /// What does not attach by ptrace has the process when it has such a descriptor.
     pub ready_fd: Option<String>,
+}
+
+/// How a debugger keeps its breakpoints from one match to the next.
+#[derive(Debug, Clone)]
+pub struct Remember {
+    /// Debuggers of one name share them.
+    pub name: String,
+    pub words: Vec<Word>,
 }
 
 /// What a debugger is the choice of `--debugger auto` for.
@@ -126,8 +138,16 @@ struct RawDebugger {
     files: BTreeMap<String, String>,
     #[serde(default)]
     sysroot: String,
+    remember: Option<RawRemember>,
     auto: Option<Auto>,
     ready_fd: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawRemember {
+    name: String,
+    words: String,
 }
 
 #[derive(Deserialize, Default)]
@@ -177,6 +197,7 @@ fn placeholder(name: &str, context: Context) -> Option<Placeholder> {
         "break" => Placeholder::Break,
         "commands" => Placeholder::Commands,
         "sysroot" => Placeholder::Sysroot,
+        "remember" => Placeholder::Remember,
         "root" => Placeholder::Root,
         "ns_pid" => Placeholder::NsPid,
         "exe.inside" => Placeholder::ExeInside,
@@ -218,6 +239,8 @@ fn may_be_embedded(value: &Placeholder, context: Context) -> bool {
         Placeholder::Root | Placeholder::NsPid => true,
         Placeholder::Location => context == Context::DebuggerFile,
         Placeholder::Env(_) | Placeholder::Target => true,
+        // A path of our own making.
+        Placeholder::File(_) => context == Context::DebuggerWord,
         _ => false,
     }
 }
@@ -279,6 +302,17 @@ pub(super) fn in_template(origin: &str) -> impl Fn(String) -> Trouble {
     }
 }
 
+impl Remember {
+    fn new(raw: RawRemember) -> Result<Remember, String> {
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+        if raw.name.is_empty() || !raw.name.bytes().all(is_plain) {
+            return Err("[remember] name: letters, digits and `-` only".into());
+        }
+        let words = parse_words(&raw.words, Context::DebuggerWord)?;
+        Ok(Remember { name: raw.name, words })
+    }
+}
+
 impl Debugger {
     pub fn parse(text: &str, origin: &str) -> Result<Debugger, Trouble> {
         let raw: RawDebugger = read(text, origin)?;
@@ -306,6 +340,7 @@ impl Debugger {
             given_command: parse_optional(raw.commands.command, Context::Given).map_err(&wrong)?,
             files,
             sysroot: parse_words(&raw.sysroot, word).map_err(&wrong)?,
+            remember: raw.remember.map(Remember::new).transpose().map_err(&wrong)?,
             auto: raw.auto,
             ready_fd: raw.ready_fd,
         };
@@ -336,6 +371,7 @@ impl Debugger {
             given_command: None,
             files: BTreeMap::new(),
             sysroot: Vec::new(),
+            remember: None,
             auto: None,
             ready_fd: None,
         };
@@ -373,8 +409,10 @@ impl Debugger {
                 "the command does not say {{pid}}, so it could not know what to attach to".into()
             );
         }
+        let remember = self.remember.as_ref().map(|remember| &remember.words);
         let words = [Some(&self.at_entry), self.at_main.as_ref(), self.at_location.as_ref()];
-        for piece in self.command.iter().chain(words.into_iter().flatten().flatten()).flatten() {
+        let words = words.into_iter().chain([remember, Some(&self.sysroot)]);
+        for piece in self.command.iter().chain(words.flatten().flatten()).flatten() {
             if let Piece::Value(Placeholder::File(name)) = piece
                 && !self.files.contains_key(name)
             {

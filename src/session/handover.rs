@@ -182,7 +182,7 @@ impl Session {
                 let values = values(hit);
                 let order = Order {
                     words: recipe.words(&values),
-                    environment: std::env::vars_os().collect(),
+                    environment: std::env::vars_os().chain(self.memory.variable(recipe)).collect(),
                     identity,
                     directory: std::env::current_dir().unwrap_or_else(|_| "/".into()),
                 };
