@@ -20,7 +20,7 @@ pub enum Notice {
 }
 
 /// What is kept of a match, for people and templates.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Program {
     pub pid: Pid,
     pub argv: Strings,

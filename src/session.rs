@@ -2,10 +2,12 @@
 //! signals. One loop, which polls descriptors; ptrace happens elsewhere.
 
 mod ending;
+mod findings;
 mod handover;
 mod remember;
 mod sources;
 
+use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -38,6 +40,8 @@ pub struct Session {
     command: Option<(Pid, OwnedFd)>,
     hits: Vec<Hit>,
     memory: remember::Memory,
+    /// Which of the debuggers work, of those that were asked for.
+    checked: HashMap<usize, bool>,
     /// Matches, by what became of them.
     counts: Counts,
     /// The status to exit with, once it is known.
@@ -83,6 +87,7 @@ pub fn run(config: config::Session, report: Report) -> Result<u8, Trouble> {
         command: None,
         hits: Vec::new(),
         memory,
+        checked: HashMap::new(),
         counts: Counts::default(),
         status: None,
         ending: false,

@@ -155,6 +155,23 @@ fn without_gdb_it_is_lldb() {
 }
 
 #[test]
+fn where_rust_gdb_is_there_and_does_not_work_it_is_gdb() {
+    let world = World::new();
+    let rusty = rust(&world, "rusty", &[]);
+    // As rustup's has it without a toolchain.
+    fs::create_dir(world.path("bin")).unwrap();
+    let broken = world.file("bin/rust-gdb", "#!/bin/sh\nexit 1\n");
+    fs::set_permissions(&broken, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let options = ["-v", "-m", "basename=rusty", "--in", "background", "--break", "main"];
+    let outcome =
+        world.debug_sh(&[&options[..], &["--ex", "bt"]].concat(), rusty.to_str().unwrap());
+    assert!(outcome.stderr.contains("rust-gdb is there, but does not work"), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains(": gdb in background"), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("#0  rusty::main ("), "{}", outcome.stderr);
+    assert_eq!(outcome.code(), 3);
+}
+
+#[test]
 fn strace_shows_the_calls_of_the_match_from_its_first() {
     let world = World::new();
     let hello = world.fixture("hello", &["-static"]);

@@ -27,10 +27,13 @@ impl Choice {
         Some(Choice { recipes, automatic: true })
     }
 
-    /// Which of them serves programs of this kind.
-    pub fn index_for(&self, image: &Image) -> usize {
-        let found = self.recipes.iter().position(|recipe| serves(recipe, image.kind));
-        found.unwrap_or(self.recipes.len() - 1)
+    /// Which of them serves programs of this kind, of those that `works` says yes of. The last one is not
+    /// asked about.
+    pub fn index_for(&self, image: &Image, mut works: impl FnMut(usize, &Recipe) -> bool) -> usize {
+        let last = self.recipes.len() - 1;
+        let serve = |(_, recipe): &(usize, &Recipe)| serves(recipe, image.kind);
+        let mut able = self.recipes[..last].iter().enumerate().filter(serve);
+        able.find(|(index, recipe)| works(*index, recipe)).map_or(last, |(index, _)| index)
     }
 
     pub fn get(&self, index: usize) -> &Recipe {
@@ -79,7 +82,7 @@ mod tests {
 
     fn chosen(choice: &Choice, kind: Kind) -> &str {
         let image = Image { kind, ..Image::default() };
-        &choice.get(choice.index_for(&image)).debugger.name
+        &choice.get(choice.index_for(&image, |_, _| true)).debugger.name
     }
 
     #[test]
@@ -95,6 +98,15 @@ mod tests {
         assert_eq!(chosen(&choice, Kind::Go), "dlv");
         assert_eq!(chosen(&choice, Kind::Rust), "rust-gdb");
         assert_eq!(chosen(&choice, Kind::Any), "gdb");
+    }
+
+    #[test]
+    fn one_that_does_not_work_leaves_its_programs_to_the_next() {
+        let all = vec![recipe("rust-gdb", "'rust'", 20), recipe("gdb", "'any'", 40)];
+        let choice = Choice::among(all).unwrap();
+        let image = Image { kind: Kind::Rust, ..Image::default() };
+        let index = choice.index_for(&image, |_, recipe| recipe.debugger.name != "rust-gdb");
+        assert_eq!(choice.get(index).debugger.name, "gdb");
     }
 
     #[test]

@@ -88,6 +88,13 @@ impl Recipe {
         plain(self.expand(&self.debugger.then, values))
     }
 
+    /// The words that succeed where the debugger works.
+    pub fn check(&self) -> Vec<OsString> {
+        let findings = Findings::default();
+        let values = Values { pid: 0, hit: 0, program: &Program::default(), findings: &findings };
+        plain(self.expand(&self.debugger.check, &values))
+    }
+
     fn expand(&self, words: &[Word], values: &Values<'_>) -> Vec<ReadyWord> {
         let mut ready = Vec::new();
         for word in words {

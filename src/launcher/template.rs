@@ -89,6 +89,8 @@ pub struct Debugger {
     pub files: BTreeMap<String, Word>,
     /// The words for a process that sees other files than we do.
     pub sysroot: Vec<Word>,
+    /// What succeeds where it works: a program may be there, and not what it needs.
+    pub check: Vec<Word>,
     /// How breakpoints are kept.
     pub remember: Option<Remember>,
     /// Which programs it serves with `--debugger auto`.
@@ -138,6 +140,8 @@ struct RawDebugger {
     files: BTreeMap<String, String>,
     #[serde(default)]
     sysroot: String,
+    #[serde(default)]
+    check: String,
     remember: Option<RawRemember>,
     auto: Option<Auto>,
     ready_fd: Option<String>,
@@ -339,6 +343,7 @@ impl Debugger {
             given_file: parse_optional(raw.commands.file, Context::Given).map_err(&wrong)?,
             given_command: parse_optional(raw.commands.command, Context::Given).map_err(&wrong)?,
             files,
+            check: parse_words(&raw.check, word).map_err(&wrong)?,
             sysroot: parse_words(&raw.sysroot, word).map_err(&wrong)?,
             remember: raw.remember.map(Remember::new).transpose().map_err(&wrong)?,
             auto: raw.auto,
@@ -371,6 +376,7 @@ impl Debugger {
             given_command: None,
             files: BTreeMap::new(),
             sysroot: Vec::new(),
+            check: Vec::new(),
             remember: None,
             auto: None,
             ready_fd: None,

@@ -8,9 +8,7 @@ use crate::diagnose;
 use crate::fault;
 use crate::guardian::Guardian;
 use crate::hits::{Debugger, Hit, Progress, Stage};
-use crate::launcher::command::{self, Findings, Recipe, Values};
-use crate::launcher::image::Image;
-use crate::launcher::inside::Inside;
+use crate::launcher::command::{self, Values};
 use crate::launcher::listen::Listen;
 use crate::launcher::place::{self, Place};
 use crate::launcher::shim::Order;
@@ -80,38 +78,6 @@ impl Session {
                 let name = place.terminal.name.clone();
                 self.failed(index, &format!("cannot open the place {name}: {error}"));
             }
-        }
-    }
-
-    /// Looks at the process, and decides on its debugger.
-    fn find_out(&mut self, index: usize) -> Result<(), String> {
-        let hit = &mut self.hits[index];
-        let (pid, program) = (hit.pid, &hit.program);
-        let Action::Debugger(choice, _) = &self.config.action else { return Ok(()) };
-        let image = Image::of(pid, &program.filename);
-        let inside = Inside::of(pid, &program.exe, &program.cwd);
-        let recipe = choice.index_for(&image);
-        let listen = choice.get(recipe).listen;
-        let mut port = 0;
-        if choice.get(recipe).debugger.listens() {
-            port = listen.free_port().map_err(|error| {
-                let port = listen.port.map(|port| format!(":{port}")).unwrap_or_default();
-                format!("cannot listen on {}{port}: {error}", listen.shown())
-            })?;
-        }
-        if let Some(inside) = inside.described(pid) {
-            self.report.detail(format!("{pid}, as it sees itself: {inside}"));
-        }
-        hit.findings = Findings { recipe, port, image, inside };
-        Ok(())
-    }
-
-    /// The debugger of a hit, if it is to have one.
-    fn recipe_of(&self, hit: &Hit) -> Option<&Recipe> {
-        match &self.config.action {
-            Action::Hold(recipe) => recipe.as_deref(),
-            Action::Debugger(choice, _) => Some(choice.get(hit.findings.recipe)),
-            Action::List => None,
         }
     }
 
