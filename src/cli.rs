@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
+use crate::launcher::listen::Listen;
+use crate::launcher::shim::decode;
 use crate::report::Color;
 use crate::settings;
 use crate::sys::Pid;
@@ -91,10 +93,18 @@ pub enum Command {
     },
     /// Runs in the debugger's terminal
     #[command(hide = true)]
-    Shim { socket: PathBuf, hit: u64 },
+    Shim {
+        #[arg(value_parser = decode)]
+        socket: PathBuf,
+        hit: u64,
+    },
     /// Runs in this terminal, and gives the debugger one of its own
     #[command(hide = true)]
-    ShimHere { socket: PathBuf, hit: u64 },
+    ShimHere {
+        #[arg(value_parser = decode)]
+        socket: PathBuf,
+        hit: u64,
+    },
     /// Sets parked processes running if tracexec dies
     #[command(hide = true)]
     Guardian { stopped: Option<i32>, switch: Option<i32> },
@@ -113,16 +123,16 @@ pub struct Debug {
     #[arg(long, help_heading = "What is watched")]
     pub system: bool,
 
-    /// The debugger: a template's name, or a command of your own with {{pid}}
+    /// The debugger: auto, a template's name, or a command of your own with {{pid}}
     #[arg(
         long,
         value_name = "NAME|'WORDS {{pid}}'",
-        default_value = "gdb",
+        default_value = "auto",
         help_heading = "What is done with a match"
     )]
     pub debugger: String,
-    /// Where the debugger runs: auto, here, tmux, tmux-window, background, vscode, nvim, emacs, or a
-    /// template of your own
+    /// Where the debugger runs: auto, here, tmux, tmux:SESSION, xterm, background, vscode, nvim, emacs,
+    /// another template
     #[arg(
         long = "in",
         value_name = "PLACE",
@@ -153,11 +163,17 @@ pub struct Debug {
     /// Write a line of JSON for each stage of each match: to a file, or a descriptor by its number
     #[arg(long, value_name = "FILE|FD", value_hint = clap::ValueHint::FilePath, help_heading = "What is done with a match")]
     pub hits_json: Option<OsString>,
+    /// Keep breakpoints from one match of this session to the next
+    #[arg(long, help_heading = "What is done with a match")]
+    pub remember: bool,
+    /// Where a debugger listens that is used from elsewhere [default: a free port of 127.0.0.1]
+    #[arg(long, value_name = "ADDR[:PORT]", help_heading = "What is done with a match")]
+    pub listen: Option<Listen>,
     /// Start no debugger: leave the match stopped and say how to attach
-    #[arg(long, conflicts_with_all = ["list", "debugger", "place", "break_at", "files", "commands"], help_heading = "What is done with a match")]
+    #[arg(long, conflicts_with_all = ["list", "debugger", "place", "break_at", "files", "commands", "listen", "remember"], help_heading = "What is done with a match")]
     pub hold: bool,
     /// Stop nothing: print the execs that match, and by which test
-    #[arg(long, conflicts_with_all = ["debugger", "place", "break_at", "files", "commands", "hits_json"], help_heading = "What is done with a match")]
+    #[arg(long, conflicts_with_all = ["debugger", "place", "break_at", "files", "commands", "hits_json", "listen", "remember"], help_heading = "What is done with a match")]
     pub list: bool,
 
     /// Take the first match only; the same as --max-hits 1

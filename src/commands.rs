@@ -179,7 +179,9 @@ fn list_templates() -> Result<u8, Trouble> {
     for entry in &catalog.terminals {
         let template = &entry.template;
         let (_, missing) = catalog::look_up(&[], &template.needs);
-        show_entry(&mut text, &template.name, &template.description, &entry.origin, &missing);
+        let untried = if template.tried { "" } else { "; not tried" };
+        let origin = format!("{}{untried}", entry.origin);
+        show_entry(&mut text, &template.name, &template.description, &origin, &missing);
     }
     print(text.as_bytes())
 }
@@ -189,7 +191,7 @@ fn show_entry(text: &mut String, name: &str, description: &str, origin: &str, mi
         [] => String::new(),
         missing => format!("; not installed: {}", missing.join(", ")),
     };
-    text.push_str(&format!("  {name:<14} {description} [{origin}{lack}]\n"));
+    text.push_str(&format!("  {name:<19} {description} [{origin}{lack}]\n"));
 }
 
 fn show_template(name: &str) -> Result<u8, Trouble> {

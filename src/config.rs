@@ -16,8 +16,10 @@ use crate::filter::{Filter, SystemNames};
 use crate::identity::Identity;
 use crate::journal;
 use crate::launcher::catalog::{self, Catalog};
+use crate::launcher::choice::Choice;
 use crate::launcher::command::{Break, Given, Recipe};
 use crate::launcher::editor::{self, Editor};
+use crate::launcher::listen::Listen;
 use crate::launcher::place::Place;
 use crate::launcher::template::{Debugger, Piece};
 use crate::report::Trouble;
@@ -31,7 +33,7 @@ pub enum Action {
     /// It stays stopped; the recipe says what to type.
     Hold(Option<Box<Recipe>>),
     /// A debugger is started for it.
-    Debugger(Box<Recipe>, Box<Place>),
+    Debugger(Box<Choice>, Box<Place>),
     /// It stays stopped until an editor attaches.
     Editor(Box<Editor>),
     /// It runs on; a configuration that runs it again is written.
@@ -203,16 +205,69 @@ fn debugger(debug: &Debug, matches: &ArgMatches) -> Result<Action, Trouble> {
     }
     let (chosen, place) = editor::in_emacs(chosen, &debug.place);
     let name = chosen.unwrap_or(&debug.debugger);
-    let template = if name.contains(char::is_whitespace) || name.contains("{{") {
-        Debugger::ad_hoc(name)?
+    let mut asked = Asked { stop_at, given, listen: debug.listen, remember: debug.remember };
+    let choice = if name == "auto" {
+        automatic(&catalog, asked)?
     } else {
-        catalog.debugger(name).cloned().ok_or_else(|| unknown_debugger(name, &catalog))?
+        let template = if name.contains(char::is_whitespace) || name.contains("{{") {
+            Debugger::ad_hoc(name)?
+        } else {
+            catalog.debugger(name).cloned().ok_or_else(|| unknown_debugger(name, &catalog))?
+        };
+        asked.stop_at = in_words_of(&template, asked.stop_at, matches);
+        Choice::of(recipe(template, asked)?)
     };
-    let stop_at = in_words_of(&template, stop_at, matches);
-    supports(&template, &stop_at, &given)?;
-    let recipe = recipe(template, stop_at, given)?;
-    let place = Place::choose(place, recipe.debugger.interactive, &catalog)?;
-    Ok(Action::Debugger(Box::new(recipe), Box::new(place)))
+    can_listen(debug)?;
+    let place = Place::choose(place, choice.is_interactive(), &catalog)?;
+    Ok(Action::Debugger(Box::new(choice), Box::new(place)))
+}
+
+/// Whether a debugger could listen where --listen says.
+fn can_listen(debug: &Debug) -> Result<(), Trouble> {
+    let Some(listen) = debug.listen else { return Ok(()) };
+    if listen.port.is_some() && debug.sessions.is_some_and(|sessions| sessions > 1) {
+        return Err(Trouble::new("--listen: one port is for one debugger at a time").hint(
+            "leave the port away, so that each gets one of its own; or leave --sessions away",
+        ));
+    }
+    let shown = listen.shown();
+    listen.free_port().map(drop).map_err(|error| {
+        let port = listen.port.map(|port| format!(":{port}")).unwrap_or_default();
+        Trouble::new(format!("--listen: nothing can listen on {shown}{port}: {error}")).hint(
+            "choose an address of this machine (`ip address` lists them) and a port that is free",
+        )
+    })
+}
+
+/// What the debugger is to do.
+#[derive(Clone)]
+struct Asked {
+    stop_at: Break,
+    given: Vec<Given>,
+    listen: Option<Listen>,
+    remember: bool,
+}
+
+/// Those that are installed and can do what is asked; each match gets the best of them.
+fn automatic(catalog: &Catalog, asked: Asked) -> Result<Choice, Trouble> {
+    let mut first_trouble = None;
+    let mut recipes = Vec::new();
+    let mut templates: Vec<&Debugger> = catalog.debuggers.iter().map(|e| &e.template).collect();
+    templates.retain(|template| template.auto.is_some());
+    templates.sort_by_key(|template| template.auto.as_ref().map(|auto| auto.rank));
+    for template in templates {
+        match recipe(template.clone(), asked.clone()) {
+            Ok(recipe) => recipes.push(recipe),
+            Err(trouble) if template.serves_all() => drop(first_trouble.get_or_insert(trouble)),
+            Err(_) => {}
+        }
+    }
+    Choice::among(recipes).ok_or_else(|| {
+        first_trouble.unwrap_or_else(|| {
+            Trouble::new("--debugger auto: there is no debugger for all programs")
+                .hint("install gdb or lldb; `tracexec doctor` tells what is there")
+        })
+    })
 }
 
 /// A default of the user's own for --break does not count where another debugger was typed that has no
@@ -247,11 +302,24 @@ fn given(debug: &Debug, matches: &ArgMatches) -> Vec<Given> {
 }
 
 /// What was asked for and a template has no words for is an error.
-fn supports(template: &Debugger, stop_at: &Break, given: &[Given]) -> Result<(), Trouble> {
+fn supports(template: &Debugger, asked: &Asked) -> Result<(), Trouble> {
+    let Asked { stop_at, given, listen, remember } = asked;
+    let listen = listen.is_some();
     let lacks = |option: &str| {
         Trouble::new(format!("the debugger {} has no words for {option}", template.name))
             .hint("`tracexec templates show gdb` shows a template that has them")
     };
+    // Of those that auto takes, some can and others cannot.
+    if *remember && template.remember.is_none() && template.auto.is_none() {
+        return Err(lacks("--remember"));
+    }
+    if listen && !template.listens() {
+        return Err(Trouble::new(format!(
+            "--listen: the debugger {} does not listen on a port",
+            template.name
+        ))
+        .hint("choose --debugger gdbserver or lldb-server"));
+    }
     match stop_at {
         Break::Main if template.at_main.is_none() => return Err(lacks("--break main")),
         Break::Location(_) if template.at_location.is_none() => {
@@ -284,7 +352,8 @@ fn supports(template: &Debugger, stop_at: &Break, given: &[Given]) -> Result<(),
 }
 
 /// Finds the template's programs.
-fn recipe(mut debugger: Debugger, stop_at: Break, given: Vec<Given>) -> Result<Recipe, Trouble> {
+fn recipe(mut debugger: Debugger, asked: Asked) -> Result<Recipe, Trouble> {
+    supports(&debugger, &asked)?;
     let catalog::Programs { program, first, missing } = catalog::Programs::of(&debugger);
     // The place where it runs may have another PATH.
     if let Some(path) = first.as_deref().and_then(|path| path.to_str()) {
@@ -298,7 +367,9 @@ fn recipe(mut debugger: Debugger, stop_at: Break, given: Vec<Given>) -> Result<R
         ))
         .hint("install it, or choose another one: `tracexec templates` lists what is there"));
     }
-    Ok(Recipe { debugger, program, stop_at, given })
+    let Asked { stop_at, given, listen, remember } = asked;
+    let listen = listen.unwrap_or_default();
+    Ok(Recipe { debugger, program, stop_at, given, listen, remember })
 }
 
 /// What to type at a process that is held: the line of a debugger that is installed.
@@ -312,6 +383,8 @@ fn by_hand() -> Result<Option<Recipe>, Trouble> {
             program,
             stop_at: Break::Entry,
             given: Vec::new(),
+            listen: Listen::default(),
+            remember: false,
         })
     };
     Ok(["gdb", "lldb"].into_iter().find_map(installed))

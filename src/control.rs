@@ -74,7 +74,7 @@ const ABSTRACT: &str = "@";
 const LONGEST_REQUEST: u64 = 4096;
 
 /// The folder of the sockets, made if need be: only the user may enter it.
-fn folder() -> Result<PathBuf, Trouble> {
+pub fn folder() -> Result<PathBuf, Trouble> {
     let uid = Uid::effective();
     let own = |path: &Path| fs::metadata(path).is_ok_and(|m| m.is_dir() && m.uid() == uid.as_raw());
     let base = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|path| own(path));

@@ -8,8 +8,9 @@ use crate::control::{Client, HitState, Reply};
 use crate::escape;
 use crate::fault;
 use crate::judge::Program;
+use crate::launcher::command::Findings;
 use crate::launcher::place::Place;
-use crate::procfs::Status;
+use crate::procfs::{self, Status};
 use crate::source::Held;
 use crate::sys::{self, Pid};
 
@@ -26,8 +27,8 @@ pub struct Hit {
     pub stage: Stage,
     /// The place in which its debugger was started last.
     pub place: Option<String>,
-    /// The port of a debugger that listens.
-    pub port: u16,
+    /// What was found out about it for its debugger.
+    pub findings: Findings,
     /// What runs in our terminal, or writes to our standard error, on behalf of this hit: we outlast it.
     pub shim: Option<Child>,
     /// Who lent us the terminal on which that runs.
@@ -66,11 +67,26 @@ pub struct Parked {
 pub struct Debugger {
     pub pid: Pid,
     pidfd: Option<OwnedFd>,
+    /// By which descriptor it has the process, if it does not attach by ptrace.
+    ready_fd: Option<String>,
 }
 
 impl Debugger {
-    pub fn new(pid: Pid) -> Debugger {
-        Debugger { pid, pidfd: sys::pidfd_open(pid).ok() }
+    pub fn new(pid: Pid, ready_fd: Option<String>) -> Debugger {
+        Debugger { pid, pidfd: sys::pidfd_open(pid).ok(), ready_fd }
+    }
+
+    /// Whether it has the process without tracing it: it holds the descriptor, and waits for what
+    /// comes.
+    fn is_ready(&self) -> bool {
+        let Some(wanted) = &self.ready_fd else { return false };
+        procfs::waits_in_poll(self.pid)
+            && procfs::links(self.pid, "fd").any(|link| link == wanted.as_bytes())
+    }
+
+    /// Whether it has the process in a way that its end alone shows to be over.
+    fn holds_unseen(&self) -> bool {
+        self.ready_fd.is_some() && !self.ended()
     }
 
     fn ended(&self) -> bool {
@@ -112,7 +128,7 @@ impl Hit {
             pidfd,
             stage: Stage::Waiting(held),
             place: None,
-            port: 0,
+            findings: Findings::default(),
             shim: None,
             lender: None,
         })
@@ -236,7 +252,7 @@ impl Hit {
         // Asked before the process is looked at: what ends after that is seen the next time.
         let debugger_ended = parked.debugger.as_ref().is_some_and(Debugger::ended);
         let status = Status::read(self.pid).ok()?;
-        if status.tracer != 0 {
+        if status.tracer != 0 || parked.debugger.as_ref().is_some_and(Debugger::is_ready) {
             let debugger = parked.debugger.take();
             self.stage = Stage::Attached(debugger);
             fault::point("attached");
@@ -263,7 +279,8 @@ impl Hit {
 
     fn look_attached(&mut self) -> Option<Progress> {
         let status = Status::read(self.pid).ok()?;
-        if status.tracer != 0 {
+        let Stage::Attached(debugger) = &self.stage else { return None };
+        if status.tracer != 0 || debugger.as_ref().is_some_and(Debugger::holds_unseen) {
             return None;
         }
         // Its SIGCONT may have been undone by a stop of the debugger's own making, which may still be

@@ -21,13 +21,15 @@ pub enum Notice {
 }
 
 /// What is kept of a match, for people and templates.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Program {
     pub pid: Pid,
     pub argv: Strings,
     pub filename: Vec<u8>,
     pub exe: Vec<u8>,
     pub cwd: Vec<u8>,
+    /// Of a script: what runs it, which is `exe`.
+    pub interpreter: Option<Vec<u8>>,
     /// The tests that decided, escaped.
     pub because: String,
 }
@@ -130,6 +132,7 @@ impl Program {
             filename: owned(facts.filename()),
             exe: owned(facts.exe()),
             cwd: owned(facts.cwd()),
+            interpreter: facts.interpreter().known().map(<[u8]>::to_vec),
             because: escape::text(filter.because(facts).as_bytes()),
         }
     }

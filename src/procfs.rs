@@ -26,6 +26,20 @@ pub fn link(pid: Pid, name: &str) -> io::Result<Vec<u8>> {
     fs::read_link(path(pid, name)).map(|target| target.into_os_string().into_vec())
 }
 
+/// What the links in a folder of `/proc/PID` point to.
+pub fn links(pid: Pid, folder: &str) -> impl Iterator<Item = Vec<u8>> {
+    let entries = fs::read_dir(path(pid, folder)).into_iter().flatten().flatten();
+    let target = |entry: fs::DirEntry| fs::read_link(entry.path()).ok();
+    entries.filter_map(target).map(|target| target.into_os_string().into_vec())
+}
+
+/// Whether a process waits in poll(2) or ppoll(2).
+pub fn waits_in_poll(pid: Pid) -> bool {
+    let line = fs::read_to_string(path(pid, "syscall")).unwrap_or_default();
+    let number = line.split(' ').next().and_then(|number| number.parse::<i64>().ok());
+    number.is_some_and(|number| [libc::SYS_poll, libc::SYS_ppoll].contains(&number))
+}
+
 /// `/proc/PID/comm`, without its newline.
 pub fn comm(pid: Pid) -> io::Result<Vec<u8>> {
     let mut comm = fs::read(path(pid, "comm"))?;
@@ -89,6 +103,8 @@ fn parse_stat(text: &[u8]) -> Option<Stat> {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Status {
     pub tgid: Pid,
+    /// The number by which it knows itself, in its own pid namespace.
+    pub ns_pid: Pid,
     pub tracer: Pid,
     pub real_uid: u32,
     /// The effective ids.
@@ -175,6 +191,10 @@ fn parse_status(text: &[u8]) -> Status {
         match &line[..colon] {
             b"State" => status.state = word(0).bytes().next().unwrap_or_default(),
             b"Tgid" => status.tgid = word(0).parse().unwrap_or_default(),
+            b"NSpid" => {
+                let last = value.split_ascii_whitespace().next_back();
+                status.ns_pid = last.and_then(|pid| pid.parse().ok()).unwrap_or_default();
+            }
             b"TracerPid" => status.tracer = word(0).parse().unwrap_or_default(),
             b"Uid" => {
                 status.real_uid = word(0).parse().unwrap_or_default();

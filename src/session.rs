@@ -3,10 +3,13 @@
 
 mod editor;
 mod ending;
+mod findings;
 mod handover;
+mod remember;
 mod sources;
 mod stages;
 
+use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -40,6 +43,9 @@ pub struct Session {
     command: Option<(Pid, OwnedFd)>,
     hits: Vec<Hit>,
     stages: Stages,
+    memory: remember::Memory,
+    /// Which of the debuggers work, of those that were asked for.
+    checked: HashMap<usize, bool>,
     /// Matches, by what became of them.
     counts: Counts,
     /// The status to exit with, once it is known.
@@ -70,6 +76,7 @@ pub fn run(mut config: config::Session, report: Report) -> Result<u8, Trouble> {
         tally: Arc::clone(&tally),
         tell: sender.clone(),
     };
+    let memory = remember::Memory::new(&config)?;
     let start =
         sources::Start { config: &config, report, inherited, sender: &sender, matcher: &matcher };
     let (source, guardian) = start.start()?;
@@ -85,6 +92,8 @@ pub fn run(mut config: config::Session, report: Report) -> Result<u8, Trouble> {
         command: None,
         hits: Vec::new(),
         stages,
+        memory,
+        checked: HashMap::new(),
         counts: Counts::default(),
         status: None,
         ending: false,
@@ -347,9 +356,14 @@ impl Session {
     }
 }
 
-/// A match on one line: pid, command line, the test that matched.
+/// A match on one line: pid, command line, the test that matched; of a script also what runs it, since
+/// that is what a debugger sees.
 fn line(program: &Program) -> String {
-    let because = escape::shorten(&program.because, 60).into_owned();
+    let mut because = escape::shorten(&program.because, 60).into_owned();
+    if let Some(interpreter) = &program.interpreter {
+        let shown = escape::word(interpreter);
+        because = format!("{because}; a script, run by {}", escape::shorten(&shown, 60));
+    }
     let room = report::width().saturating_sub(because.chars().count() + 40).max(30);
     format!("{} {} ({because})", program.pid, escape::command_line(&program.argv, room))
 }

@@ -11,8 +11,8 @@ use std::sync::Arc;
 use clap::CommandFactory;
 use tracexec::cli::Cli;
 use tracexec::filter::{Filter, SystemNames};
-use tracexec::launcher::template::{Debugger, Terminal};
-use tracexec::settings::{self, KEYS};
+use tracexec::launcher::catalog::Catalog;
+use tracexec::settings::{self, Folder, KEYS};
 
 const PAGES: [&str; 6] = [
     "tracexec.1",
@@ -306,11 +306,13 @@ fn the_templates_of_the_page_are_right() {
         blocks.iter().filter(|block| block.trim_start().starts_with("name =")).collect();
     assert_eq!(templates.len(), 2);
     for text in templates {
-        if text.contains("{{shim}}") {
-            Terminal::parse(text, "the page").unwrap();
-        } else {
-            Debugger::parse(text, "the page").unwrap();
-        }
+        // One may be like another that is built in.
+        let folder = tempfile::tempdir().unwrap();
+        let user = Folder::of(folder.path().to_owned());
+        let kind = if text.contains("{{shim}}") { "terminals" } else { "debuggers" };
+        fs::create_dir(folder.path().join(kind)).unwrap();
+        fs::write(folder.path().join(kind).join("page.toml"), text).unwrap();
+        Catalog::with(Some(&user)).unwrap();
     }
 }
 

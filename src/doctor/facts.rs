@@ -2,15 +2,14 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use crate::diagnose::{self, TRACEFS};
 use crate::launcher::catalog::{self, Catalog, Entry};
 use crate::launcher::place::Place as Chosen;
-use crate::launcher::template::{Debugger as Template, Terminal};
+use crate::launcher::template::Debugger as Template;
+use crate::launcher::terminal::Terminal;
 use crate::procfs::{self, Status};
 use crate::report::Trouble;
 use crate::source::ptrace::{self, Untraceable};
@@ -215,7 +214,7 @@ impl Debugger {
 impl Place {
     fn look(Entry { template, .. }: &Entry<Terminal>, catalog: &Catalog) -> Place {
         let chosen = Chosen::choose(&template.name, true, catalog);
-        let server = chosen.as_ref().ok().and_then(server);
+        let server = chosen.as_ref().ok().and_then(Chosen::server);
         Place {
             name: template.name.clone(),
             programs: template.needs.iter().filter_map(|name| which::which(name).ok()).collect(),
@@ -226,17 +225,6 @@ impl Place {
             usable: chosen.map(drop),
         }
     }
-}
-
-/// The socket of the server that a place speaks to, by the variable that names it. Another program's
-/// variable is a further arm.
-fn server(place: &Chosen) -> Option<(PathBuf, io::Result<()>)> {
-    // $TMUX is SOCKET,PID,SESSION.
-    let value = place.variable("TMUX")?.as_bytes();
-    let socket = value.rsplitn(3, |&byte| byte == b',').last().unwrap_or(value);
-    let path = PathBuf::from(std::ffi::OsStr::from_bytes(socket));
-    let reached = UnixStream::connect(&path).map(drop);
-    Some((path, reached))
 }
 
 #[cfg(test)]

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 
 use include_dir::{Dir, include_dir};
 
-use super::template::{Debugger, Piece, Terminal};
+use super::inherit;
+use super::template::{Debugger, Piece};
+use super::terminal::Terminal;
 use crate::report::Trouble;
 use crate::settings::{self, Folder};
 
@@ -66,8 +68,11 @@ fn load<T>(
         }),
     );
     let mut entries: Vec<Entry<T>> = Vec::new();
-    for (origin, text) in texts {
-        let template = parse(&text, &origin)?;
+    for index in 0..texts.len() {
+        let whole = inherit::complete(&texts, index)
+            .map_err(|what| Trouble::new(format!("launch template {}: {what}", texts[index].0)))?;
+        let (origin, text) = texts[index].clone();
+        let template = parse(&whole, &origin)?;
         // The first of a name holds: the user's own come first.
         if !entries.iter().any(|entry| name(&entry.template) == name(&template)) {
             entries.push(Entry { origin, text, template });

@@ -3,10 +3,13 @@
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::image::Image;
+use super::inside::Inside;
+use super::listen::Listen;
 use super::template::{Debugger, Piece, Placeholder, Word};
 use crate::event::{Strings, basename};
 use crate::judge::Program;
@@ -33,6 +36,8 @@ pub enum ReadyWord {
     Text(OsString),
     /// The path of a file with this content, which whoever executes the command makes.
     File(String),
+    /// The same between two texts.
+    Around(OsString, String, OsString),
 }
 
 /// A debugger's template with all that is known before the first hit.
@@ -42,14 +47,29 @@ pub struct Recipe {
     pub program: Option<PathBuf>,
     pub stop_at: Break,
     pub given: Vec<Given>,
+    /// Where it listens, if it does.
+    pub listen: Listen,
+    /// Whether it is to keep its breakpoints.
+    pub remember: bool,
+}
+
+/// What is found out about a match before its debugger's place is made.
+#[derive(Debug, Default)]
+pub struct Findings {
+    /// Which of the session's debuggers serves it.
+    pub recipe: usize,
+    /// The port of a debugger that listens.
+    pub port: u16,
+    pub image: Image,
+    pub inside: Inside,
 }
 
 /// What is known of one hit.
 pub struct Values<'a> {
     pub pid: Pid,
     pub hit: u64,
-    pub port: u16,
     pub program: &'a Program,
+    pub findings: &'a Findings,
 }
 
 impl Recipe {
@@ -68,15 +88,11 @@ impl Recipe {
         plain(self.expand(&self.debugger.then, values))
     }
 
-    /// Whether a port must be found for it.
-    pub fn wants_port(&self) -> bool {
-        let port = Piece::Value(Placeholder::Port);
-        self.debugger
-            .command
-            .iter()
-            .chain(&self.debugger.then)
-            .flatten()
-            .any(|piece| *piece == port)
+    /// The words that succeed where the debugger works.
+    pub fn check(&self) -> Vec<OsString> {
+        let findings = Findings::default();
+        let values = Values { pid: 0, hit: 0, program: &Program::default(), findings: &findings };
+        plain(self.expand(&self.debugger.check, &values))
     }
 
     fn expand(&self, words: &[Word], values: &Values<'_>) -> Vec<ReadyWord> {
@@ -89,16 +105,22 @@ impl Recipe {
                 [Piece::Value(Placeholder::Break)] => {
                     ready.extend(self.expand(self.break_words(), values));
                 }
+                [Piece::Value(Placeholder::Sysroot)] => {
+                    if values.findings.inside.elsewhere {
+                        ready.extend(self.expand(&self.debugger.sysroot, values));
+                    }
+                }
+                [Piece::Value(Placeholder::Remember)] => {
+                    let remember = self.debugger.remember.as_ref().filter(|_| self.remember);
+                    ready.extend(remember.into_iter().flat_map(|r| self.expand(&r.words, values)));
+                }
                 [Piece::Value(Placeholder::Commands)] => {
                     ready.extend(self.given.iter().flat_map(|given| self.given_words(given)));
                 }
                 [Piece::Value(Placeholder::File(name))] => {
-                    let text = self.debugger.files.get(name).map(|word| self.join(word, values));
-                    ready.push(ReadyWord::File(
-                        text.unwrap_or_default().into_string().unwrap_or_default(),
-                    ));
+                    ready.push(ReadyWord::File(self.content(name, values)));
                 }
-                _ => ready.push(ReadyWord::Text(self.join(word, values))),
+                _ => ready.push(self.joined(word, values)),
             }
         }
         ready
@@ -125,6 +147,23 @@ impl Recipe {
         words.iter().flatten().map(fill).collect()
     }
 
+    /// The text of one of the template's files.
+    fn content(&self, name: &str, values: &Values<'_>) -> String {
+        let text = self.debugger.files.get(name).map(|word| self.join(word, values));
+        text.unwrap_or_default().into_string().unwrap_or_default()
+    }
+
+    /// A word of several pieces, of which one may be a file.
+    fn joined(&self, word: &Word, values: &Values<'_>) -> ReadyWord {
+        let file = word.iter().enumerate().find_map(|(at, piece)| match piece {
+            Piece::Value(Placeholder::File(name)) => Some((at, name)),
+            _ => None,
+        });
+        let Some((at, name)) = file else { return ReadyWord::Text(self.join(word, values)) };
+        let join = |pieces: &[Piece]| self.join(&pieces.to_vec(), values);
+        ReadyWord::Around(join(&word[..at]), self.content(name, values), join(&word[at + 1..]))
+    }
+
     fn join(&self, word: &Word, values: &Values<'_>) -> OsString {
         let mut joined = OsString::new();
         for piece in word {
@@ -138,10 +177,20 @@ impl Recipe {
 
     fn value(&self, value: &Placeholder, values: &Values<'_>) -> OsString {
         let program = values.program;
+        let inside = &values.findings.inside;
         match value {
             Placeholder::Pid => values.pid.to_string().into(),
             Placeholder::Hit => values.hit.to_string().into(),
-            Placeholder::Port => values.port.to_string().into(),
+            Placeholder::Port => values.findings.port.to_string().into(),
+            Placeholder::Address => self.listen.shown().into(),
+            Placeholder::Host => self.listen.host().into(),
+            Placeholder::Root if inside.elsewhere => format!("/proc/{}/root", values.pid).into(),
+            Placeholder::Root => "/".into(),
+            Placeholder::NsPid => inside.ns_pid.to_string().into(),
+            Placeholder::ExeInside => os(&inside.exe.inside),
+            Placeholder::ExeOutside => os(&inside.exe.outside),
+            Placeholder::CwdInside => os(&inside.cwd.inside),
+            Placeholder::CwdOutside => os(&inside.cwd.outside),
             Placeholder::Exe => os(&program.exe),
             Placeholder::Filename => os(&program.filename),
             Placeholder::Basename => os(basename(&program.filename)),
@@ -149,7 +198,7 @@ impl Recipe {
             Placeholder::Program => self.program.clone().unwrap_or_default().into_os_string(),
             Placeholder::Location => match &self.stop_at {
                 Break::Location(location) => location.into(),
-                Break::Main => "main".into(),
+                Break::Main => values.findings.image.main.clone().into(),
                 Break::Entry => OsString::new(),
             },
             // The template's checks leave these to other contexts.
@@ -177,7 +226,7 @@ fn plain(words: Vec<ReadyWord>) -> Vec<OsString> {
         .into_iter()
         .filter_map(|word| match word {
             ReadyWord::Text(text) => Some(text),
-            ReadyWord::File(_) => None,
+            ReadyWord::File(_) | ReadyWord::Around(..) => None,
         })
         .collect()
 }
@@ -187,59 +236,6 @@ pub fn line(words: &[OsString]) -> String {
     let words: Vec<String> =
         words.iter().map(|word| crate::escape::word(word.as_bytes())).collect();
     words.join(" ")
-}
-
-/// What a terminal's words are filled with.
-pub struct PlaceValues<'a> {
-    pub shim: &'a [OsString],
-    pub dir: &'a Path,
-    pub hit: u64,
-    pub pid: Pid,
-    pub env: &'a dyn Fn(&str) -> Option<OsString>,
-}
-
-/// A terminal's words; values of the traced process are not among them.
-pub fn place_words(words: &[Word], values: &PlaceValues<'_>) -> Vec<OsString> {
-    let mut ready = Vec::new();
-    for word in words {
-        if let [Piece::Value(Placeholder::Shim)] = word.as_slice() {
-            ready.extend(values.shim.iter().cloned());
-            continue;
-        }
-        let mut joined = OsString::new();
-        for piece in word {
-            match piece {
-                Piece::Text(text) => joined.push(text),
-                Piece::Value(Placeholder::Dir) => joined.push(values.dir),
-                Piece::Value(Placeholder::ShimVim) => joined.push(vim_string(values.shim)),
-                Piece::Value(Placeholder::ShimLisp) => joined.push(lisp_strings(values.shim)),
-                Piece::Value(Placeholder::Hit) => joined.push(values.hit.to_string()),
-                Piece::Value(Placeholder::Pid) => joined.push(values.pid.to_string()),
-                Piece::Value(Placeholder::Env(name)) => {
-                    joined.push((values.env)(name).unwrap_or_default());
-                }
-                Piece::Value(_) => {}
-            }
-        }
-        ready.push(joined);
-    }
-    ready
-}
-
-/// The shim's words, all of them ours, as JSON inside a string of Vim's in single quotes. Bytes that are
-/// not UTF-8 can be in none of the two languages.
-fn vim_string(shim: &[OsString]) -> String {
-    let words: Vec<_> = shim.iter().map(|word| word.to_string_lossy()).collect();
-    serde_json::json!(words).to_string().replace('\'', "''")
-}
-
-/// The same as strings of Emacs Lisp.
-fn lisp_strings(shim: &[OsString]) -> String {
-    let string = |word: &OsString| {
-        let text = word.to_string_lossy().replace('\\', "\\\\").replace('"', "\\\"");
-        format!("\"{text}\"")
-    };
-    shim.iter().map(string).collect::<Vec<_>>().join(" ")
 }
 
 /// Strings as words.
@@ -258,19 +254,23 @@ mod tests {
             filename: b"/tmp/$(touch owned)".to_vec(),
             exe: b"/tmp/a b\xff".to_vec(),
             cwd: b"/".to_vec(),
+            interpreter: None,
             because: String::new(),
         }
     }
 
     fn recipe(command: &str) -> Recipe {
         let debugger = Debugger::ad_hoc(command).unwrap();
-        Recipe { debugger, program: None, stop_at: Break::Entry, given: Vec::new() }
+        let listen = Listen::default();
+        let (stop_at, given) = (Break::Entry, Vec::new());
+        Recipe { debugger, program: None, stop_at, given, listen, remember: false }
     }
 
     #[test]
     fn a_value_is_one_word_whatever_it_holds() {
         let program = hostile();
-        let values = Values { pid: 7, hit: 1, port: 0, program: &program };
+        let findings = Findings::default();
+        let values = Values { pid: 7, hit: 1, program: &program, findings: &findings };
         let words = recipe("d --pid={{pid}} {{exe}} {{basename}} {{argv}}").words(&values);
         let expected: Vec<ReadyWord> = [
             &b"d"[..],

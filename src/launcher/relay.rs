@@ -123,8 +123,9 @@ fn relay(socket: &Path, hit: u64, signals: &SignalFd) -> io::Result<()> {
 
 fn start(socket: &Path, hit: u64, slave: &impl AsFd) -> io::Result<Child> {
     let slave = slave.as_fd();
-    let mut command = Command::new(std::env::current_exe()?);
-    command.arg(shim::SUBCOMMAND).arg(socket).arg(hit.to_string());
+    let words = shim::words(false, socket, hit)?;
+    let mut command = Command::new(&words[0]);
+    command.args(&words[1..]);
     command.stdin(slave.try_clone_to_owned()?);
     command.stdout(slave.try_clone_to_owned()?);
     command.stderr(slave.try_clone_to_owned()?);

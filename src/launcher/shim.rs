@@ -5,9 +5,9 @@
 use std::ffi::{CString, OsString};
 use std::io::{self, Seek, Write};
 use std::os::fd::AsRawFd;
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
@@ -23,6 +23,44 @@ use crate::report::Trouble;
 pub const SUBCOMMAND: &str = "shim";
 pub const RELAY_SUBCOMMAND: &str = "shim-here";
 
+/// The words that run the shim. A terminal may have a language of its own in which it reads them ($HOME in
+/// konsole, a semicolon in tmux), so that they hold nothing but plain characters, whatever is in our
+/// paths: the socket is encoded, and our own program has a name in /proc.
+pub fn words(shares_terminal: bool, socket: &Path, hit: u64) -> io::Result<Vec<OsString>> {
+    let own = std::env::current_exe()?;
+    let own = match own.as_os_str().as_bytes().iter().all(is_plain) {
+        true => own.into_os_string(),
+        false => format!("/proc/{}/exe", std::process::id()).into(),
+    };
+    let subcommand = if shares_terminal { RELAY_SUBCOMMAND } else { SUBCOMMAND };
+    Ok(vec![own, subcommand.into(), encode(socket).into(), hit.to_string().into()])
+}
+
+fn is_plain(byte: &u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"/._-+@".contains(byte)
+}
+
+/// A path as the shim is told it: every byte that is not plain is `%` and two digits.
+fn encode(path: &Path) -> String {
+    let encode = |byte: &u8| match is_plain(byte) {
+        true => char::from(*byte).to_string(),
+        false => format!("%{byte:02x}"),
+    };
+    path.as_os_str().as_bytes().iter().map(encode).collect()
+}
+
+/// The path that [`encode`] was given.
+pub fn decode(text: &str) -> Result<PathBuf, String> {
+    let mut parts = text.split('%');
+    let mut path = parts.next().unwrap_or_default().as_bytes().to_vec();
+    for part in parts {
+        let (digits, rest) = part.split_at_checked(2).ok_or("not a path as we write it")?;
+        path.push(u8::from_str_radix(digits, 16).map_err(|error| error.to_string())?);
+        path.extend_from_slice(rest.as_bytes());
+    }
+    Ok(OsString::from_vec(path).into())
+}
+
 /// What a shim is to execute.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Order {
@@ -30,10 +68,12 @@ pub struct Order {
     /// The environment in which tracexec was started.
     pub environment: Vec<(OsString, OsString)>,
     pub identity: Option<Identity>,
+    /// The folder in which tracexec runs.
+    pub directory: PathBuf,
 }
 
 /// Variables that say what terminal this is: the shim's own hold, not those of where tracexec runs.
-const OF_THE_TERMINAL: [&str; 22] = [
+const OF_THE_TERMINAL: [&str; 35] = [
     "TERM",
     "COLORTERM",
     "TERMINFO",
@@ -47,11 +87,24 @@ const OF_THE_TERMINAL: [&str; 22] = [
     "LINES",
     "COLUMNS",
     "VTE_VERSION",
+    "ZELLIJ",
+    "ZELLIJ_SESSION_NAME",
+    "ZELLIJ_PANE_ID",
     "KITTY_WINDOW_ID",
     "KITTY_PID",
+    "KITTY_LISTEN_ON",
+    "KITTY_PUBLIC_KEY",
     "WEZTERM_PANE",
+    "WEZTERM_UNIX_SOCKET",
     "KONSOLE_VERSION",
+    "KONSOLE_DBUS_SERVICE",
+    "KONSOLE_DBUS_SESSION",
+    "KONSOLE_DBUS_WINDOW",
+    "GNOME_TERMINAL_SCREEN",
+    "GNOME_TERMINAL_SERVICE",
+    "XTERM_VERSION",
     "ALACRITTY_WINDOW_ID",
+    "ALACRITTY_SOCKET",
     "DISPLAY",
     "WAYLAND_DISPLAY",
     "INSIDE_EMACS",
@@ -102,14 +155,11 @@ fn become_debugger(socket: &Path, hit: u64) -> Trouble {
 fn execute(order: Order) -> Trouble {
     let mut words = Vec::new();
     for word in order.words {
-        match word {
-            ReadyWord::Text(text) => words.push(text),
-            ReadyWord::File(content) => match file(&content) {
-                Ok(path) => words.push(path.into()),
-                Err(error) => {
-                    return Trouble::new(format!("cannot make a debugger script: {error}"));
-                }
-            },
+        match ready(word) {
+            Ok(word) => words.push(word),
+            Err(error) => {
+                return Trouble::new(format!("cannot make a debugger script: {error}"));
+            }
         }
     }
     let Some((program, arguments)) = words.split_first() else {
@@ -125,6 +175,8 @@ fn execute(order: Order) -> Trouble {
             return Trouble::new(format!("cannot become user {}: {error}", identity.name));
         }
     }
+    // A user of root's choice may be kept out of it.
+    let _ = std::env::set_current_dir(&order.directory);
     let mut command = Command::new(program);
     command.args(arguments).env_clear().envs(environment);
     for (name, value) in own {
@@ -138,6 +190,20 @@ fn execute(order: Order) -> Trouble {
     Trouble::new(format!("cannot execute {shown}: {error}"))
 }
 
+/// The word, its file made.
+fn ready(word: ReadyWord) -> io::Result<OsString> {
+    Ok(match word {
+        ReadyWord::Text(text) => text,
+        ReadyWord::File(content) => file(&content)?.into(),
+        ReadyWord::Around(before, content, after) => {
+            let mut word = before;
+            word.push(file(&content)?);
+            word.push(after);
+            word
+        }
+    })
+}
+
 /// A file in memory that the debugger inherits, and its path.
 fn file(content: &str) -> io::Result<String> {
     let name = CString::new("tracexec-script")?;
@@ -149,4 +215,19 @@ fn file(content: &str) -> io::Result<String> {
     // It stays open across the exec.
     std::mem::forget(file);
     Ok(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_told_in_plain_characters() {
+        let path = PathBuf::from(OsString::from_vec(b"/a b/$HOME;%\xff\xc3\xbc/x.sock".to_vec()));
+        let encoded = encode(&path);
+        assert_eq!(encoded, "/a%20b/%24HOME%3b%25%ff%c3%bc/x.sock");
+        assert_eq!(decode(&encoded), Ok(path));
+        assert!(decode("%").is_err() && decode("%zz").is_err() && decode("%é").is_err());
+        assert_eq!(decode("@tracexec-1"), Ok("@tracexec-1".into()));
+    }
 }

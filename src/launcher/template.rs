@@ -1,4 +1,4 @@
-//! Launch templates: what a debugger's or a terminal's file says, parsed and checked once.
+//! Launch templates: what a debugger's file says, parsed and checked once; and the words of both kinds.
 //!
 //! A command is split into words first and placeholders are found in the words afterwards, so that a
 //! value can never become two words or be read by a shell.
@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use super::image::Kind;
 use crate::report::Trouble;
 
 /// Something that is filled in at a hit.
@@ -15,6 +16,9 @@ pub enum Placeholder {
     Pid,
     Hit,
     Port,
+    /// The address at which a debugger listens, and the name of this machine's for others.
+    Address,
+    Host,
     Exe,
     Filename,
     Basename,
@@ -24,6 +28,19 @@ pub enum Placeholder {
     Program,
     Break,
     Commands,
+    /// The words for a process that sees other files than we do.
+    Sysroot,
+    /// The words that keep breakpoints, where that is asked for.
+    Remember,
+    /// The folder through which we see its files.
+    Root,
+    /// The process's own number for itself.
+    NsPid,
+    /// Paths as the process names them, and as we do.
+    ExeInside,
+    ExeOutside,
+    CwdInside,
+    CwdOutside,
     /// A file of the template's own.
     File(String),
     /// A file or command that the user gave with -x or --ex.
@@ -38,6 +55,8 @@ pub enum Placeholder {
     Dir,
     /// Terminals: a variable of the caller's environment.
     Env(String),
+    /// Terminals: what follows the colon in `--in NAME:TARGET`.
+    Target,
 }
 
 /// A piece of a word.
@@ -70,25 +89,35 @@ pub struct Debugger {
     pub at_location: Option<Vec<Word>>,
     pub given_file: Option<Vec<Word>>,
     pub given_command: Option<Vec<Word>>,
-    /// Scripts, by name: text with {{pid}}, {{hit}}, {{port}} and {{location}} only.
+    /// Scripts, by name: text with numbers and {{location}} only.
     pub files: BTreeMap<String, Word>,
+    /// The words for a process that sees other files than we do.
+    pub sysroot: Vec<Word>,
+    /// What succeeds where it works: a program may be there, and not what it needs.
+    pub check: Vec<Word>,
+    /// How breakpoints are kept.
+    pub remember: Option<Remember>,
+    /// Which programs it serves with `--debugger auto`.
+    pub auto: Option<Auto>,
+    /// What does not attach by ptrace has the process when it has such a descriptor.
+    pub ready_fd: Option<String>,
 }
 
-/// A terminal's template.
+/// How a debugger keeps its breakpoints from one match to the next.
 #[derive(Debug, Clone)]
-pub struct Terminal {
+pub struct Remember {
+    /// Debuggers of one name share them.
     pub name: String,
-    pub description: String,
-    pub needs: Vec<String>,
-    /// Variables that must be set, in our environment or the caller's under sudo.
-    pub env: Vec<String>,
-    pub command: Vec<Word>,
-    /// Whether the debugger gets the terminal that COMMAND has.
-    pub shares_terminal: bool,
-    /// Whether its command runs as long as the debugger, and shows its output on our stderr.
-    pub attached: bool,
-    /// Which place to try when this one has no room.
-    pub otherwise: Option<String>,
+    pub words: Vec<Word>,
+}
+
+/// What a debugger is the choice of `--debugger auto` for.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Auto {
+    pub images: Vec<Kind>,
+    /// Of several the least is taken.
+    pub rank: u32,
 }
 
 #[derive(Deserialize)]
@@ -113,6 +142,20 @@ struct RawDebugger {
     commands: RawCommands,
     #[serde(default)]
     files: BTreeMap<String, String>,
+    #[serde(default)]
+    sysroot: String,
+    #[serde(default)]
+    check: String,
+    remember: Option<RawRemember>,
+    auto: Option<Auto>,
+    ready_fd: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawRemember {
+    name: String,
+    words: String,
 }
 
 #[derive(Deserialize, Default)]
@@ -131,30 +174,13 @@ struct RawCommands {
     command: Option<String>,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct RawTerminal {
-    name: String,
-    description: String,
-    #[serde(default)]
-    needs: Vec<String>,
-    #[serde(default)]
-    env: Vec<String>,
-    command: String,
-    #[serde(default)]
-    shares_terminal: bool,
-    #[serde(default)]
-    attached: bool,
-    otherwise: Option<String>,
-}
-
 fn yes() -> bool {
     true
 }
 
 /// Where a text stands, which decides what may be filled in there.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Context {
+pub(super) enum Context {
     DebuggerWord,
     DebuggerFile,
     Given,
@@ -167,6 +193,8 @@ fn placeholder(name: &str, context: Context) -> Option<Placeholder> {
         "pid" => Placeholder::Pid,
         "hit" => Placeholder::Hit,
         "port" => Placeholder::Port,
+        "address" => Placeholder::Address,
+        "host" => Placeholder::Host,
         "exe" => Placeholder::Exe,
         "filename" => Placeholder::Filename,
         "basename" => Placeholder::Basename,
@@ -176,11 +204,20 @@ fn placeholder(name: &str, context: Context) -> Option<Placeholder> {
         "program" => Placeholder::Program,
         "break" => Placeholder::Break,
         "commands" => Placeholder::Commands,
+        "sysroot" => Placeholder::Sysroot,
+        "remember" => Placeholder::Remember,
+        "root" => Placeholder::Root,
+        "ns_pid" => Placeholder::NsPid,
+        "exe.inside" => Placeholder::ExeInside,
+        "exe.outside" => Placeholder::ExeOutside,
+        "cwd.inside" => Placeholder::CwdInside,
+        "cwd.outside" => Placeholder::CwdOutside,
         "given" => Placeholder::Given,
         "shim" => Placeholder::Shim,
         "shim-vim" => Placeholder::ShimVim,
         "shim-lisp" => Placeholder::ShimLisp,
         "dir" => Placeholder::Dir,
+        "target" => Placeholder::Target,
         _ => {
             if let Some(file) = name.strip_prefix("file:") {
                 Placeholder::File(file.to_string())
@@ -191,25 +228,30 @@ fn placeholder(name: &str, context: Context) -> Option<Placeholder> {
     };
     let allowed = match found {
         Placeholder::Pid | Placeholder::Hit => true,
-        Placeholder::Port => context != TerminalWord,
+        Placeholder::Port | Placeholder::Address | Placeholder::Host => context != TerminalWord,
+        Placeholder::Root | Placeholder::NsPid => context != TerminalWord,
         Placeholder::Location => matches!(context, DebuggerFile | DebuggerWord),
         Placeholder::Given => context == Given,
         Placeholder::Shim | Placeholder::ShimVim | Placeholder::ShimLisp => context == TerminalWord,
-        Placeholder::Dir | Placeholder::Env(_) => context == TerminalWord,
+        Placeholder::Dir | Placeholder::Env(_) | Placeholder::Target => context == TerminalWord,
         _ => context == DebuggerWord,
     };
     allowed.then_some(found)
 }
 
-/// Numbers may stand anywhere; any other value must be a word by itself, since the text around it
+/// Numbers, and texts of our own making, may stand anywhere; any other value must be a word by itself, since the text around it
 /// could be a language of its own, in which the value would be read as code.
 fn may_be_embedded(value: &Placeholder, context: Context) -> bool {
     match value {
         Placeholder::Pid | Placeholder::Hit | Placeholder::Port => true,
+        Placeholder::Address | Placeholder::Host => true,
+        Placeholder::Root | Placeholder::NsPid => true,
         Placeholder::Location => context == Context::DebuggerFile,
-        Placeholder::Env(_) => true,
+        Placeholder::Env(_) | Placeholder::Target => true,
         // Quoted for the language that they are named after.
         Placeholder::ShimVim | Placeholder::ShimLisp => true,
+        // A path of our own making.
+        Placeholder::File(_) => context == Context::DebuggerWord,
         _ => false,
     }
 }
@@ -245,7 +287,7 @@ fn parse_word(text: &str, context: Context) -> Result<Word, String> {
     Ok(word)
 }
 
-fn parse_words(text: &str, context: Context) -> Result<Vec<Word>, String> {
+pub(super) fn parse_words(text: &str, context: Context) -> Result<Vec<Word>, String> {
     let words = shell_words::split(text).map_err(|error| format!("`{text}`: {error}"))?;
     words.iter().map(|word| parse_word(word, context)).collect()
 }
@@ -255,7 +297,7 @@ fn parse_optional(text: Option<String>, context: Context) -> Result<Option<Vec<W
 }
 
 /// Reads a TOML file's text; an error names the file.
-fn read<T: for<'a> Deserialize<'a>>(text: &str, origin: &str) -> Result<T, Trouble> {
+pub(super) fn read<T: for<'a> Deserialize<'a>>(text: &str, origin: &str) -> Result<T, Trouble> {
     toml::from_str(text).map_err(|error| {
         Trouble::new(format!("launch template {origin}: {}", error.to_string().trim_end())).hint(
             "tracexec-templates(5) describes the form; `tracexec templates show gdb` is an example",
@@ -263,11 +305,22 @@ fn read<T: for<'a> Deserialize<'a>>(text: &str, origin: &str) -> Result<T, Troub
     })
 }
 
-fn in_template(origin: &str) -> impl Fn(String) -> Trouble {
+pub(super) fn in_template(origin: &str) -> impl Fn(String) -> Trouble {
     let origin = origin.to_string();
     move |what| {
         Trouble::new(format!("launch template {origin}: {what}"))
             .hint("tracexec-templates(5) lists the placeholders")
+    }
+}
+
+impl Remember {
+    fn new(raw: RawRemember) -> Result<Remember, String> {
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+        if raw.name.is_empty() || !raw.name.bytes().all(is_plain) {
+            return Err("[remember] name: letters, digits and `-` only".into());
+        }
+        let words = parse_words(&raw.words, Context::DebuggerWord)?;
+        Ok(Remember { name: raw.name, words })
     }
 }
 
@@ -297,6 +350,11 @@ impl Debugger {
             given_file: parse_optional(raw.commands.file, Context::Given).map_err(&wrong)?,
             given_command: parse_optional(raw.commands.command, Context::Given).map_err(&wrong)?,
             files,
+            check: parse_words(&raw.check, word).map_err(&wrong)?,
+            sysroot: parse_words(&raw.sysroot, word).map_err(&wrong)?,
+            remember: raw.remember.map(Remember::new).transpose().map_err(&wrong)?,
+            auto: raw.auto,
+            ready_fd: raw.ready_fd,
         };
         debugger.check().map_err(wrong)?;
         Ok(debugger)
@@ -324,9 +382,29 @@ impl Debugger {
             given_file: None,
             given_command: None,
             files: BTreeMap::new(),
+            sysroot: Vec::new(),
+            check: Vec::new(),
+            remember: None,
+            auto: None,
+            ready_fd: None,
         };
         debugger.check().map_err(wrong)?;
         Ok(debugger)
+    }
+
+    /// Whether `--debugger auto` may take it for any program.
+    pub fn serves_all(&self) -> bool {
+        self.auto.as_ref().is_some_and(|auto| auto.images.contains(&Kind::Any))
+    }
+
+    /// Whether it is used by way of a port.
+    pub fn listens(&self) -> bool {
+        self.mentions(&Placeholder::Port)
+    }
+
+    fn mentions(&self, value: &Placeholder) -> bool {
+        let words = self.command.iter().chain(&self.then).flatten();
+        words.into_iter().any(|piece| matches!(piece, Piece::Value(found) if found == value))
     }
 
     fn check(&self) -> Result<(), String> {
@@ -339,15 +417,15 @@ impl Debugger {
         if !fixed {
             return Err("the command's first word must be a program's name, or {{program}}".into());
         }
-        let mentions_pid =
-            self.command.iter().flatten().any(|p| *p == Piece::Value(Placeholder::Pid));
-        if !mentions_pid {
+        if !self.command.iter().flatten().any(|p| *p == Piece::Value(Placeholder::Pid)) {
             return Err(
                 "the command does not say {{pid}}, so it could not know what to attach to".into()
             );
         }
+        let remember = self.remember.as_ref().map(|remember| &remember.words);
         let words = [Some(&self.at_entry), self.at_main.as_ref(), self.at_location.as_ref()];
-        for piece in self.command.iter().chain(words.into_iter().flatten().flatten()).flatten() {
+        let words = words.into_iter().chain([remember, Some(&self.sysroot)]);
+        for piece in self.command.iter().chain(words.flatten().flatten()).flatten() {
             if let Piece::Value(Placeholder::File(name)) = piece
                 && !self.files.contains_key(name)
             {
@@ -355,33 +433,6 @@ impl Debugger {
             }
         }
         Ok(())
-    }
-}
-
-impl Terminal {
-    pub fn parse(text: &str, origin: &str) -> Result<Terminal, Trouble> {
-        let raw: RawTerminal = read(text, origin)?;
-        let wrong = in_template(origin);
-        let command = parse_words(&raw.command, Context::TerminalWord).map_err(&wrong)?;
-        let is_shim = |piece: &Piece| {
-            use Placeholder::{Shim, ShimLisp, ShimVim};
-            matches!(piece, Piece::Value(Shim | ShimVim | ShimLisp))
-        };
-        if !command.iter().flatten().any(is_shim) {
-            return Err(wrong(
-                "the command does not say {{shim}}, which is what runs there".into(),
-            ));
-        }
-        Ok(Terminal {
-            name: raw.name,
-            description: raw.description,
-            needs: raw.needs,
-            env: raw.env,
-            command,
-            shares_terminal: raw.shares_terminal,
-            attached: raw.attached,
-            otherwise: raw.otherwise,
-        })
     }
 }
 
@@ -413,12 +464,5 @@ mod tests {
     fn a_file_must_exist_that_a_word_names() {
         let text = "name='x'\ndescription='x'\ncommand='x {{pid}} {{file:none}}'";
         assert!(Debugger::parse(text, "x.toml").unwrap_err().what.contains("[files]"));
-    }
-
-    #[test]
-    fn an_unknown_key_is_an_error_that_names_the_file() {
-        let text = "name='x'\ndescription='x'\ncommand='{{shim}}'\ncolour=1";
-        let error = Terminal::parse(text, "x.toml").unwrap_err();
-        assert!(error.what.contains("x.toml") && error.what.contains("colour"), "{error}");
     }
 }

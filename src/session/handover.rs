@@ -1,7 +1,5 @@
 //! From a match that waits to a debugger that has it.
 
-use std::net::TcpListener;
-
 use super::stages::{End, What};
 use super::{Session, line};
 use crate::cli::OnFailure;
@@ -12,6 +10,7 @@ use crate::fault;
 use crate::guardian::Guardian;
 use crate::hits::{Debugger, Hit, Progress, Stage};
 use crate::launcher::command::{self, Values};
+use crate::launcher::listen::Listen;
 use crate::launcher::place::{self, Place};
 use crate::launcher::shim::Order;
 use crate::procfs::Status;
@@ -65,12 +64,11 @@ impl Session {
 
     /// Starts our shim in the place where the debugger is to run.
     fn launch(&mut self, index: usize, place: Box<Place>) {
-        let hit = &mut self.hits[index];
-        if let Action::Debugger(recipe, _) = &self.config.action
-            && recipe.wants_port()
-        {
-            hit.port = free_port().unwrap_or_default();
+        if let Err(why) = self.find_out(index) {
+            self.failed(index, &why);
+            return;
         }
+        let hit = &mut self.hits[index];
         fault::point("guarded");
         let address = match place.foreign {
             None => Ok(self.server.path().to_path_buf()),
@@ -127,7 +125,7 @@ impl Session {
     }
 
     fn hand_over(&mut self, debugger: Pid, id: u64) -> Result<Order, String> {
-        let Action::Debugger(recipe, _) = &self.config.action else {
+        let Action::Debugger(choice, _) = &self.config.action else {
             return Err("this session starts no debuggers".into());
         };
         let hit = self
@@ -138,6 +136,7 @@ impl Session {
         let Stage::Launching(launching) = &hit.stage else { return Err(String::new()) };
         let place = launching.place.terminal.name.clone();
         let held = hit.take_held().ok_or("it is not held any more")?;
+        let recipe = choice.get(hit.findings.recipe);
         let scope = diagnose::ptrace_scope();
         // Where only privilege may attach, a debugger without it is of no use.
         let identity = self.config.identity.clone().filter(|_| scope.is_none_or(|scope| scope < 2));
@@ -151,21 +150,25 @@ impl Session {
         let what = line(&hit.program);
         match held.park(admit) {
             Ok(trouble) => {
-                let values =
-                    Values { pid: hit.pid, hit: hit.id, port: hit.port, program: &hit.program };
+                let values = values(hit);
                 let order = Order {
                     words: recipe.words(&values),
-                    environment: std::env::vars_os().collect(),
+                    environment: std::env::vars_os().chain(self.memory.variable(recipe)).collect(),
                     identity,
+                    directory: std::env::current_dir().unwrap_or_else(|_| "/".into()),
                 };
                 let then = recipe.then(&values);
-                hit.parked(Some(Debugger::new(debugger)), self.config.attach_timeout);
+                let ready_fd = recipe.debugger.ready_fd.clone();
+                hit.parked(Some(Debugger::new(debugger, ready_fd)), self.config.attach_timeout);
                 self.stages.tell(hit, What::Parked);
                 let name = &recipe.debugger.name;
                 self.report
                     .hit(format!("{what}: {} in {place}", crate::escape::text(name.as_bytes())));
                 if !then.is_empty() {
                     self.report.hit(format!("connect with: {}", command::line(&then)));
+                }
+                if recipe.debugger.listens() {
+                    self.report.warn(listens(&recipe.listen, hit.pid, hit.findings.port));
                 }
                 if let Some(why) = trouble {
                     self.report.warn(format!("Yama may refuse the debugger: {why}"));
@@ -218,14 +221,8 @@ impl Session {
 
     pub(super) fn say_how_to_attach(&self, index: usize) {
         let hit = &self.hits[index];
-        let recipe = match &self.config.action {
-            Action::Hold(recipe) => recipe.as_deref(),
-            Action::Debugger(recipe, _) => Some(recipe.as_ref()),
-            Action::Editor(editor) => editor.by_hand.as_ref(),
-            Action::List | Action::LaunchJson(_) => None,
-        };
-        let values = Values { pid: hit.pid, hit: hit.id, port: hit.port, program: &hit.program };
-        let words = recipe.map(|recipe| recipe.by_hand(&values)).unwrap_or_default();
+        let words = self.recipe_of(hit).map(|recipe| recipe.by_hand(&values(hit)));
+        let words = words.unwrap_or_default();
         if !words.is_empty() {
             self.report.hint(format!("attach with: {}", command::line(&words)));
         }
@@ -268,12 +265,9 @@ impl Session {
             Progress::ShimEnded => {}
             Progress::NoPlace(why) => self.no_place(index, &why),
             Progress::NotAttached(why) => {
-                let name = match &self.config.action {
-                    Action::Debugger(recipe, _) => {
-                        crate::escape::text(recipe.debugger.name.as_bytes())
-                    }
-                    _ => "a debugger".into(),
-                };
+                let recipe = self.recipe_of(&self.hits[index]);
+                let name = recipe.map_or("a debugger", |recipe| &recipe.debugger.name);
+                let name = crate::escape::text(name.as_bytes());
                 self.end_unseen(index);
                 self.failed(index, &format!("{name}: {why}"));
             }
@@ -351,9 +345,19 @@ fn privileged() -> bool {
         && Status::read(std::process::id() as Pid).is_ok_and(|status| status.may_trace_anything())
 }
 
-/// A port of the loopback interface that is free now; the debugger takes it a moment later.
-fn free_port() -> std::io::Result<u16> {
-    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+/// What is known of a hit, for the words of its debugger.
+fn values(hit: &Hit) -> Values<'_> {
+    Values { pid: hit.pid, hit: hit.id, program: &hit.program, findings: &hit.findings }
+}
+
+/// A port is open to more than its user.
+fn listens(listen: &Listen, pid: Pid, port: u16) -> String {
+    let who = match listen.is_loopback() {
+        true => "any user of this machine",
+        false => "whoever, from wherever,",
+    };
+    let address = listen.shown();
+    format!("{who} who reaches {address}:{port} controls process {pid}, and all that it may do")
 }
 
 /// Ends what runs in our terminal, or writes to our standard error, on behalf of a hit.

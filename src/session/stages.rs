@@ -79,8 +79,8 @@ struct Line<'a> {
 /// Tells of stages where that was asked for.
 pub(super) struct Stages {
     pub journal: Option<Journal>,
-    /// The name of the debugger that the session starts.
-    pub debugger: Option<String>,
+    /// The names of the debuggers of which a hit gets one.
+    debuggers: Vec<String>,
 }
 
 impl Session {
@@ -102,12 +102,23 @@ impl Stages {
         let journal = journal.transpose().map_err(|error| {
             Trouble::new(format!("--hits-json: cannot start the thread that writes: {error}"))
         })?;
-        let debugger = match &config.action {
-            Action::Debugger(recipe, _) => Some(recipe.debugger.name.clone()),
-            Action::Editor(editor) => Some(editor.kind.name().to_string()),
-            Action::Hold(_) | Action::List | Action::LaunchJson(_) => None,
+        let debuggers = match &config.action {
+            Action::Debugger(choice, _) => {
+                choice.iter().map(|recipe| recipe.debugger.name.clone()).collect()
+            }
+            Action::Editor(editor) => vec![editor.kind.name().to_string()],
+            Action::Hold(_) | Action::List | Action::LaunchJson(_) => Vec::new(),
         };
-        Ok(Stages { journal, debugger })
+        Ok(Stages { journal, debuggers })
+    }
+
+    /// Of several it is found out when there is room for the hit.
+    fn debugger_of(&self, hit: &Hit, what: What<'_>) -> Option<&str> {
+        match self.debuggers.as_slice() {
+            [debugger] => Some(debugger),
+            _ if matches!(what, What::Waiting) => None,
+            debuggers => debuggers.get(hit.findings.recipe).map(String::as_str),
+        }
     }
 
     pub fn tell(&self, hit: &Hit, what: What<'_>) {
@@ -132,10 +143,10 @@ impl Stages {
             exe: known_bytes(&program.exe),
             cwd: known_bytes(&program.cwd),
             because: &program.because,
-            debugger: self.debugger.as_deref(),
+            debugger: self.debugger_of(hit, what),
             debugger_pid: debugger_pid(hit),
             place: hit.place.as_deref(),
-            port: (hit.port != 0).then_some(hit.port),
+            port: (hit.findings.port != 0).then_some(hit.findings.port),
             end,
             why,
         };

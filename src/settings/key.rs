@@ -57,7 +57,7 @@ pub const KEYS: [Key; 15] = [
 ];
 
 /// The options that are no keys, and why.
-pub const NOT_KEYS: [(&str, &str); 12] = [
+pub const NOT_KEYS: [(&str, &str); 14] = [
     ("match", "what one session is about"),
     ("system", "what one session is about"),
     ("hold", "what one session is about"),
@@ -65,6 +65,8 @@ pub const NOT_KEYS: [(&str, &str); 12] = [
     ("once", "max-hits = 1 is the same"),
     ("all", "what one session is about"),
     ("skip", "what one session is about"),
+    ("listen", "who may control a process is said anew each time"),
+    ("remember", "what one session is about"),
     ("launch-json", "what one session is about"),
     ("workspace", "it is found by the folder"),
     ("directory", "it stands for cd"),

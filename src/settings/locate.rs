@@ -23,6 +23,13 @@ pub struct Folder {
     caller: Option<User>,
 }
 
+impl Folder {
+    /// A folder of our own user's.
+    pub fn of(path: PathBuf) -> Folder {
+        Folder { path, home: None, caller: None }
+    }
+}
+
 /// What became of the file, for `tracexec config`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FileState {

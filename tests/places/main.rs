@@ -6,5 +6,8 @@ mod support;
 mod failures;
 mod here;
 mod hostile;
+mod odd_paths;
 mod panes;
+mod screen;
+mod sessions;
 mod users;

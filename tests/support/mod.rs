@@ -4,10 +4,13 @@
 
 #![allow(dead_code, reason = "each test file uses its own part")]
 
+pub mod compile;
 pub mod dap;
+pub mod display;
 #[cfg(feature = "ebpf")]
 pub mod ebpf;
 pub mod mi;
+pub mod screen;
 pub mod tmux;
 pub mod typed;
 pub mod user;
@@ -51,6 +54,25 @@ pub fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
         std::thread::sleep(Duration::from_millis(2));
     }
 }
+
+/// What says where one is: a test is nowhere.
+const OF_TERMINALS: [&str; 15] = [
+    "TMUX",
+    "TMUX_PANE",
+    "STY",
+    "ZELLIJ",
+    "KITTY_WINDOW_ID",
+    "KITTY_LISTEN_ON",
+    "WEZTERM_PANE",
+    "KONSOLE_VERSION",
+    "GNOME_TERMINAL_SCREEN",
+    "ALACRITTY_WINDOW_ID",
+    "XTERM_VERSION",
+    "DISPLAY",
+    "WAYLAND_DISPLAY",
+    "SUDO_UID",
+    "NO_COLOR",
+];
 
 /// A folder of the test's own, with the runtime directory in it.
 pub struct World {
@@ -122,16 +144,22 @@ impl World {
         command
     }
 
-    /// Gives a command this world's runtime and configuration folders.
+    /// Gives a command this world's runtime and configuration folders, and its programs, if it has some
+    /// in `bin`.
     pub fn prepare(&self, command: &mut Command) {
         let runtime = self.path("run");
         let _ = fs::create_dir(&runtime);
         command.env("XDG_RUNTIME_DIR", runtime);
         command.env("XDG_CONFIG_HOME", self.path("config"));
-        for name in ["TMUX", "TMUX_PANE", "SUDO_UID", "NO_COLOR"] {
+        for name in OF_TERMINALS {
             command.env_remove(name);
         }
         command.stdin(Stdio::null());
+        let bin = self.path("bin");
+        if bin.exists() {
+            let path = std::env::var("PATH").unwrap();
+            command.env("PATH", format!("{}:{path}", bin.display()));
+        }
     }
 
     /// Runs it to its end.

@@ -1,0 +1,6 @@
+//! The same over eBPF, from beside the container.
+
+#![cfg(feature = "ebpf")]
+
+#[path = "containers.rs"]
+mod containers;
