@@ -48,6 +48,8 @@ pub struct Session {
     /// Every exec of the machine is watched.
     pub system: bool,
     pub action: Action,
+    /// The editor that is told of a debugger which listens.
+    pub remote: Option<Box<Editor>>,
     pub skip: u64,
     pub max_hits: Option<u64>,
     /// How many hits may be open at a time.
@@ -92,6 +94,7 @@ impl Session {
         let filter = Filter::new(&expressions, Arc::new(SystemNames)).map_err(|error| {
             Trouble::new(format!("-m: {error}")).hint("tracexec-filter(7) describes the language")
         })?;
+        let mut remote = None;
         let action = if debug.list {
             Action::List
         } else if debug.hold {
@@ -99,12 +102,17 @@ impl Session {
         } else if debug.launch_json {
             Action::LaunchJson(Box::new(editor(&debug, matches)?))
         } else if debug.place == editor::VSCODE {
-            Action::Editor(Box::new(editor(&debug, matches)?))
+            remote = server(&debug, matches)?;
+            match remote {
+                Some(_) => debugger(&debug, matches)?,
+                None => Action::Editor(Box::new(editor(&debug, matches)?)),
+            }
         } else {
             debugger(&debug, matches)?
         };
-        if debug.workspace.is_some() && !matches!(action, Action::Editor(_) | Action::LaunchJson(_))
-        {
+        let writes =
+            matches!(action, Action::Editor(_) | Action::LaunchJson(_)) || remote.is_some();
+        if debug.workspace.is_some() && !writes {
             return Err(Trouble::new(
                 "--workspace says where launch.json is, which nothing writes",
             )
@@ -134,6 +142,7 @@ impl Session {
             backend: debug.backend,
             system: debug.system,
             action,
+            remote,
             skip: debug.skip,
             max_hits: if debug.once { Some(1) } else { debug.max_hits },
             sessions: sessions.or(if hold { None } else { Some(1) }),
@@ -182,6 +191,14 @@ fn chosen<'a>(debug: &'a Debug, matches: &ArgMatches) -> Option<&'a str> {
     (!built_in(matches, "debugger")).then_some(debug.debugger.as_str())
 }
 
+/// The editor that connects to what --debugger starts, if that is a server.
+fn server(debug: &Debug, matches: &ArgMatches) -> Result<Option<Box<Editor>>, Trouble> {
+    let Some(name) = chosen(debug, matches) else { return Ok(None) };
+    let folder = debug.workspace.as_deref();
+    let editor = Editor::of_server(name, folder, stop_at(debug), given(debug, matches))?;
+    Ok(editor.map(Box::new))
+}
+
 /// An editor, by its launch.json.
 fn editor(debug: &Debug, matches: &ArgMatches) -> Result<Editor, Trouble> {
     let given = given(debug, matches);
@@ -203,8 +220,16 @@ fn debugger(debug: &Debug, matches: &ArgMatches) -> Result<Action, Trouble> {
     {
         return Ok(Action::Editor(Box::new(editor)));
     }
-    let (chosen, place) = editor::in_emacs(chosen, &debug.place);
+    let (chosen, mut place) = editor::in_emacs(chosen, &debug.place);
     let name = chosen.unwrap_or(&debug.debugger);
+    let (stop_at, given) = match place {
+        // A server; what is wished for stands in launch.json.
+        editor::VSCODE => {
+            place = "background";
+            (Break::Entry, Vec::new())
+        }
+        _ => (stop_at, given),
+    };
     let mut asked = Asked { stop_at, given, listen: debug.listen, remember: debug.remember };
     let choice = if name == "auto" {
         automatic(&catalog, asked)?

@@ -82,6 +82,23 @@ impl Editor {
         })
     }
 
+    /// An editor that connects to a server of ours; `None` if the debugger is none.
+    pub fn of_server(
+        name: &str,
+        folder: Option<&Path>,
+        stop_at: Break,
+        given: Vec<Given>,
+    ) -> Result<Option<Editor>, Trouble> {
+        let Some(kinds) = Kind::of_server(name) else { return Ok(None) };
+        let mut editor = Editor::new(Some(kinds[0].name()), folder, stop_at, given, None)?;
+        let installed = || home().and_then(|home| Kind::installed(&home));
+        let fits = |kind: &Kind| kinds.contains(kind);
+        let other = used(&editor.workspace).filter(fits).or_else(|| installed().filter(fits));
+        editor.kind = other.unwrap_or(editor.kind);
+        editor.way = None;
+        Ok(Some(editor))
+    }
+
     /// nvim-dap, if the Neovim in which we run has it and can do what is asked for; else a debugger goes
     /// into a terminal there.
     pub fn nvim_dap(
@@ -153,11 +170,12 @@ impl Editor {
 
     /// The configuration that attaches to a process.
     pub fn attach_entry(&self, pid: Pid, program: &Program) -> Value {
-        let link = format!("/proc/{pid}/exe");
-        // Removed or replaced since, or in another mount namespace: that path is another file's, or none's.
-        let path = Path::new(OsStr::from_bytes(&program.exe));
-        let exe = if is_same_file(path, Path::new(&link)) { &program.exe } else { link.as_bytes() };
-        attach::configuration(self.kind, pid, exe, &self.wishes)
+        attach::configuration(self.kind, pid, &found_exe(pid, program), &self.wishes)
+    }
+
+    /// The configuration that connects to the server which has a process, by its host and port.
+    pub fn remote_entry(&self, pid: Pid, program: &Program, server: (&str, u16)) -> Value {
+        attach::remote(self.kind, pid, &found_exe(pid, program), server, &self.wishes)
     }
 
     /// The configuration that runs a program again.
@@ -238,6 +256,14 @@ fn used(workspace: &Workspace) -> Option<Kind> {
     let mut entries = document.entries(List::Configurations).ok()?;
     entries.retain(|(name, _)| !name.starts_with("tracexec: "));
     Kind::used(&entries)
+}
+
+/// Where a process's program is found.
+fn found_exe(pid: Pid, program: &Program) -> Vec<u8> {
+    let link = format!("/proc/{pid}/exe");
+    // Removed or replaced since, or in another mount namespace: that path is another file's, or none's.
+    let path = Path::new(OsStr::from_bytes(&program.exe));
+    if is_same_file(path, Path::new(&link)) { program.exe.clone() } else { link.into_bytes() }
 }
 
 fn is_same_file(one: &Path, other: &Path) -> bool {

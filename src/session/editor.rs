@@ -6,20 +6,41 @@ use super::stages::{End, What};
 use super::{Session, line};
 use crate::config::Action;
 use crate::hits::Stage;
+use crate::launcher::editor::Editor;
 use crate::launcher::vscode::again::Again;
 use crate::report::Trouble;
 
 impl Session {
     /// What dead sessions have left is dangerous: another process may have its number.
     pub(super) fn forget_stale_entries(&mut self) {
-        let (Action::Editor(editor) | Action::LaunchJson(editor)) = &mut self.config.action else {
-            return;
-        };
+        let Some(editor) = self.editor() else { return };
         match editor.forget_stale() {
             Ok(0) => {}
             Ok(count) => self.report.detail(format!("{count} entries of dead sessions taken out")),
             // It is said again when something is to be written.
             Err(trouble) => self.report.detail(&trouble),
+        }
+    }
+
+    /// The editor whose file is ours to write.
+    fn editor(&mut self) -> Option<&mut Editor> {
+        match &mut self.config.action {
+            Action::Editor(editor) | Action::LaunchJson(editor) => Some(editor),
+            _ => self.config.remote.as_deref_mut(),
+        }
+    }
+
+    /// A server has the process: writes how to connect to it.
+    pub(super) fn tell_of_server(&mut self, index: usize) {
+        let hit = &self.hits[index];
+        let Some(listen) = self.recipe_of(hit).map(|recipe| recipe.listen) else { return };
+        let Some(editor) = &mut self.config.remote else { return };
+        let hit = &self.hits[index];
+        let server = (&*listen.host(), hit.findings.port);
+        let entry = editor.remote_entry(hit.pid, &hit.program, server);
+        match editor.enter(hit.pid, &entry, None) {
+            Ok(name) => self.begin(&entry, &name),
+            Err(trouble) => self.say(&trouble),
         }
     }
 
@@ -54,7 +75,13 @@ impl Session {
 
     /// Asks the editor to attach, or its user.
     fn begin(&self, entry: &Value, name: &str) {
-        let Action::Editor(editor) = &self.config.action else { return };
+        let editor = match &self.config.action {
+            Action::Editor(editor) => editor,
+            _ => match &self.config.remote {
+                Some(editor) => editor,
+                None => return,
+            },
+        };
         let by_key = match editor.path() {
             Some(path) => format!(
                 "choose \"{name}\" ({}) under Run and Debug, and press F5; it is in {}",
@@ -108,7 +135,13 @@ impl Session {
 
     /// Takes out the entries of processes that have ended or were let go.
     pub(super) fn take_out_entries(&mut self, last: bool) {
-        let Action::Editor(editor) = &mut self.config.action else { return };
+        let editor = match &mut self.config.action {
+            Action::Editor(editor) => editor,
+            _ => match &mut self.config.remote {
+                Some(editor) => editor,
+                None => return,
+            },
+        };
         let hits = &self.hits;
         let held = |pid| {
             hits.iter().any(|hit| {

@@ -257,6 +257,7 @@ impl Session {
             Progress::Attached => {
                 self.release_guard(pid);
                 self.report.detail(format!("{pid} is in the debugger's hands"));
+                self.tell_of_server(index);
             }
             Progress::DebuggerGone => {
                 self.release_guard(pid);

@@ -101,6 +101,18 @@ impl Gdb {
         self.ask("-exec-continue");
     }
 
+    /// Connects to a server that has the process, and has it go on.
+    #[track_caller]
+    pub fn connect(&mut self, configuration: &Value) {
+        self.program(configuration);
+        let address = configuration["miDebuggerServerAddress"].as_str().unwrap();
+        self.ask(&format!("-target-select remote {address}"));
+        if !self.seen.iter().any(|line| line.starts_with("*stopped")) {
+            self.stop();
+        }
+        self.ask("-exec-continue");
+    }
+
     /// Runs the program.
     #[track_caller]
     pub fn launch(&mut self, configuration: &Value) {

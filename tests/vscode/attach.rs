@@ -7,7 +7,8 @@ use super::Workspace;
 use crate::support::dap::Adapter;
 use crate::support::mi::Gdb;
 use crate::support::user::User;
-use crate::support::{World, eventually, finish, status_of};
+use crate::support::{Running, World, eventually, finish, status_of};
+use serde_json::Value;
 
 fn lldb_dap() -> Adapter {
     Adapter::start(Command::new("lldb-dap-19"))
@@ -193,4 +194,79 @@ fn an_ordinary_user_attaches_to_a_process_that_admits_anyone() {
     assert!(adapter.where_it_is().0.starts_with("main"));
     assert_eq!(adapter.go_on(), 3);
     assert_eq!(finish(session).code(), 3);
+}
+
+/// The entry that a session writes once its server has the process.
+fn remote(
+    workspace: &Workspace<'_>,
+    options: &[&str],
+    hello: &std::path::Path,
+) -> (Running, Value) {
+    let options =
+        [&["--in", "vscode", "-m", "basename=hello", "--break", "main"], options].concat();
+    let command = workspace.tracexec(&options, &[hello.to_str().unwrap(), "x"]);
+    let mut session = workspace.world.start(command);
+    session.stderr_line("connect with: ");
+    session.stderr_line("press F5");
+    let entry = workspace.configuration("tracexec: attach");
+    super::schema::check(entry["type"].as_str().unwrap(), &entry);
+    (session, entry)
+}
+
+#[test]
+fn lldb_dap_connects_to_an_lldb_server_and_reaches_main() {
+    let world = World::new();
+    let hello = world.fixture("hello", &[]);
+    let workspace = Workspace::new(&world);
+    // The file says which of the two types is in use.
+    workspace
+        .write(r#"{"configurations": [{"name": "x", "type": "lldb-dap", "request": "launch"}]}"#);
+    let before = workspace.text();
+    let (session, entry) = remote(&workspace, &["--debugger", "lldb-server"], &hello);
+    let mut adapter = lldb_dap();
+    adapter.begin(&entry);
+    let (function, variables) = adapter.where_it_is();
+    assert!(function.starts_with("main"), "{function}");
+    assert!(variables.contains(&("argc".into(), "2".into())), "{variables:?}");
+    assert_eq!(adapter.stops(), 1, "{:#?}", adapter.seen);
+    assert_eq!(adapter.go_on(), 3);
+    assert_eq!(finish(session).code(), 3);
+    assert_eq!(workspace.text(), before);
+}
+
+#[test]
+fn codelldb_is_told_of_an_lldb_server_where_nothing_says_otherwise() {
+    let world = World::new();
+    let hello = world.fixture("hello", &[]);
+    let workspace = Workspace::new(&world);
+    let (session, entry) = remote(&workspace, &["--debugger", "lldb-server"], &hello);
+    let mut lldb = Command::new("lldb-19");
+    lldb.args(["-x", "-b"]);
+    for key in ["targetCreateCommands", "processCreateCommands"] {
+        for command in entry[key].as_array().unwrap() {
+            lldb.args(["-o", command.as_str().unwrap()]);
+        }
+    }
+    lldb.args(["-o", "continue", "-o", "frame variable argc", "-o", "continue"]);
+    let output = lldb.output().expect("lldb is needed: apt install lldb-19");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains("(int) argc = 2") && said.contains("exited with status = 3"), "{said}");
+    assert_eq!(finish(session).code(), 3);
+}
+
+#[test]
+fn gdb_as_cppdbg_drives_it_connects_to_a_gdbserver_and_reaches_main() {
+    let world = World::new();
+    let hello = world.fixture("hello", &[]);
+    let workspace = Workspace::new(&world);
+    let (session, entry) = remote(&workspace, &["--debugger", "gdbserver"], &hello);
+    let mut gdb = Gdb::start(&entry);
+    gdb.connect(&entry);
+    let stop = gdb.stop();
+    assert!(stop.contains("reason=\"breakpoint-hit\"") && stop.contains("func=\"main\""), "{stop}");
+    assert!(gdb.ask("-data-evaluate-expression argc").contains("value=\"2\""));
+    gdb.ask("-exec-continue");
+    gdb.line("its end", |line| line.contains("reason=\"exited\",exit-code=\"03\""));
+    assert_eq!(finish(session).code(), 3);
+    assert_eq!(workspace.text(), None);
 }

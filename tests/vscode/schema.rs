@@ -13,7 +13,7 @@ fn flaws(name: &str, configuration: &Value) -> Vec<String> {
 }
 
 #[track_caller]
-fn check(kind: &str, configuration: &Value) {
+pub fn check(kind: &str, configuration: &Value) {
     let request = configuration["request"].as_str().unwrap();
     let found = flaws(&format!("{kind} {request}"), configuration);
     assert!(found.is_empty(), "{found:#?} in {configuration:#}");

@@ -119,6 +119,52 @@ fn setup(description: &str, text: &str) -> Value {
     json!({ "description": description, "text": text, "ignoreFailures": false })
 }
 
+/// The configuration that connects to a server, which has the process already, without its name.
+pub fn remote(kind: Kind, pid: Pid, exe: &[u8], server: (&str, u16), wishes: &Wishes) -> Value {
+    let (host, port) = server;
+    let address = format!("{host}:{port}");
+    let program = fit_command(exe).map_or_else(|_| format!("/proc/{pid}/exe"), String::from);
+    let stops = wishes.stop_at == Break::Entry;
+    let connect = format!("gdb-remote {address}");
+    let mut entry = match kind {
+        Kind::CodeLldb => json!({
+            "request": "attach",
+            "targetCreateCommands": [format!("target create \"{program}\"")],
+            "processCreateCommands": ([vec![connect], wishes.lldb()].concat()),
+            "stopOnEntry": stops,
+        }),
+        Kind::LldbDap => json!({
+            "request": "attach",
+            "program": program,
+            "gdb-remote-hostname": host,
+            "gdb-remote-port": port,
+            "postRunCommands": wishes.lldb(),
+            "stopOnEntry": stops,
+        }),
+        // gdb gets the program's libraries from the server, too.
+        _ => {
+            let quiet =
+                setup("no stop at the signals by which tracexec held it", &console(GDB_QUIET));
+            let mut commands =
+                vec![quiet, setup("files of the server", &console("set sysroot target:"))];
+            commands.extend(wishes.gdb_breakpoint());
+            commands.extend(wishes.gdb_commands());
+            json!({
+                "request": "launch",
+                "program": program,
+                "cwd": "${workspaceFolder}",
+                "MIMode": "gdb",
+                "miDebuggerPath": wishes.mi_debugger.as_deref().unwrap_or("gdb"),
+                "miDebuggerServerAddress": address,
+                "setupCommands": commands,
+            })
+        }
+    };
+    entry["type"] = json!(kind.json_type());
+    entry["presentation"] = json!({ "group": "tracexec", "order": pid });
+    entry
+}
+
 /// The configuration, without its name. A path of the program that could not be written is replaced by
 /// one that always can.
 pub fn configuration(kind: Kind, pid: Pid, exe: &[u8], wishes: &Wishes) -> Value {

@@ -93,6 +93,15 @@ impl Kind {
         .find_map(|(prefix, kind)| has(prefix).then_some(kind))
     }
 
+    /// Those that speak to this server.
+    pub fn of_server(name: &str) -> Option<&'static [Kind]> {
+        match name {
+            "gdbserver" => Some(&[Kind::Cppdbg]),
+            "lldb-server" => Some(&[Kind::CodeLldb, Kind::LldbDap]),
+            _ => None,
+        }
+    }
+
     /// Whether the configuration can say where to stop, and hold commands.
     pub fn takes_commands(self) -> bool {
         matches!(self, Kind::Cppdbg | Kind::CodeLldb | Kind::LldbDap)

@@ -22,7 +22,9 @@ fn is_numbered(name: &str, base: &str) -> bool {
 
 /// The process that an entry of ours attaches to.
 fn pid(entry: &Value) -> Option<Pid> {
-    let pid = entry.get("pid").or_else(|| entry.get("processId"))?;
+    let pid = entry.get("pid").or_else(|| entry.get("processId"));
+    // One that connects to a server names no process; its place among the others does.
+    let pid = pid.or_else(|| entry.get("presentation")?.get("order"))?;
     match pid {
         Value::String(text) => text.parse().ok(),
         number => number.as_i64()?.try_into().ok(),
