@@ -286,6 +286,49 @@ fn of_many_matches_at_once_one_is_held_and_all_others_run_through() {
     ebpf::are_gone(&programs);
 }
 
+/// Neither undoes the other's stop: one of them holds it, and the other one says so.
+#[test]
+fn of_two_sessions_that_want_the_same_exec_one_gets_it() {
+    if !ebpf::available() {
+        return;
+    }
+    let system = System::new();
+    let hello = system.world.fixture("hello", &[]);
+    let mut sessions =
+        [(); 2].map(|()| system.session("basename=hello", &["--all", "--hold"], &[]));
+    let texts =
+        sessions.each_mut().map(|session| Growing::new(session.child().stderr.take().unwrap()));
+    // Until both are ready.
+    let lines = eventually("an exec that both have seen", || {
+        sessions.iter_mut().for_each(Running::assert_runs);
+        let mut process = system.outside(&hello, &["one"]);
+        let pid = process.pid();
+        eventually("a stop, or an end", || {
+            let ended = process.child().try_wait().unwrap();
+            (ended.is_some() || state(pid) == Some('T')).then_some(())
+        });
+        eventually("its end", || {
+            system.release();
+            process.child().try_wait().unwrap()
+        });
+        assert_eq!(finish(process).code(), 3);
+        let of = |text: &Growing| {
+            let begin = format!("tracexec: {pid} ");
+            text.all().lines().find(|line| line.starts_with(&begin)).map(str::to_string)
+        };
+        Some([of(&texts[0])?, of(&texts[1])?])
+    });
+    let held = lines.iter().filter(|line| line.ends_with(": held")).count();
+    let told =
+        lines.iter().filter(|line| line.ends_with("another program stops it already")).count();
+    assert_eq!((held, told), (1, 1), "{lines:?}");
+    for session in sessions {
+        session.signal(libc::SIGTERM);
+        finish(session);
+    }
+    nothing_is_left_of(&system.world);
+}
+
 #[test]
 fn sessions_at_the_same_time_hold_each_its_own() {
     if !ebpf::available() {
