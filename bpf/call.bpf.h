@@ -65,7 +65,7 @@ static __always_inline void flush(struct scratch *scratch, struct vector *vector
     event->kind = vector->kind;
     event->len = len;
     scratch->exec.strings++;
-    send(&scratch->exec, event, sizeof *event + len);
+    send(&scratch->exec, event, sizeof *event + len, sizeof *event + GATHERED + MAX_STRING);
     vector->len += len;
     vector->fill = 0;
 }
@@ -170,7 +170,7 @@ __noinline u32 tell_filename(u64 address)
     event->kind = STRING_FILENAME;
     event->len = len;
     scratch->exec.strings++;
-    send(&scratch->exec, event, sizeof *event + len);
+    send(&scratch->exec, event, sizeof *event + len, sizeof *event + FILENAME_ROOM);
     return flags;
 }
 
@@ -201,7 +201,7 @@ static __always_inline void enter_call(struct task_struct *task, struct call *ca
     begin_record(&event->header, exec, EVENT_SYSENTER, flags);
     event->filename_len = len;
     __builtin_memcpy(event->comm, call->comm, sizeof event->comm);
-    send(exec, event, sizeof *event + len);
+    send(exec, event, sizeof *event + len, sizeof *event + FILENAME_ROOM);
     if (records_fds)
         tell_fds();
     s32 tid = both;

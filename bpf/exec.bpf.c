@@ -125,7 +125,7 @@ static __always_inline void tell_string(struct exec *exec, u32 at, u32 len, u32 
     event->kind = kind;
     event->len = len;
     exec->strings++;
-    send(exec, event, sizeof *event + len);
+    send(exec, event, sizeof *event + len, sizeof *event + most);
 }
 
 /* Records an exec: all that userspace wants to know of it. */

@@ -18,8 +18,11 @@ struct bpf_iter_num {
 
 typedef int (*task_work)(struct bpf_map *map, void *key, void *value);
 
+/* Linux 6.18 has the first, later ones the second; there the verifier adds what is missing. */
 extern int bpf_task_work_schedule_signal_impl(struct task_struct *task, struct bpf_task_work *work, void *map__map,
                                               task_work callback, void *aux__prog) __ksym __weak;
+extern int bpf_task_work_schedule_signal(struct task_struct *task, struct bpf_task_work *work, void *map__map,
+                                         task_work callback) __ksym __weak;
 extern int bpf_copy_from_user_str(void *to, u32 size, const void *from, u64 flags) __ksym __weak;
 
 #define LATE_SLOTS 64
@@ -54,7 +57,7 @@ static __always_inline void flush_late(struct late *late, u32 kind, u32 flags)
     late->event.kind = kind;
     late->event.len = len;
     late->call.exec.strings++;
-    send(&late->call.exec, &late->event, sizeof late->event + len);
+    send(&late->call.exec, &late->event, sizeof late->event + len, sizeof late->event + LATE_ROOM);
     late->len += len;
     late->fill = 0;
 }
@@ -139,7 +142,13 @@ static __always_inline int read_late(struct call *call, s32 tid, s64 result)
     late->tid = tid;
     late->result = result;
     late->call = *call;
-    if (!bpf_task_work_schedule_signal_impl(bpf_get_current_task_btf(), &late->work, &late_calls, finish_late, 0))
+    struct task_struct *task = bpf_get_current_task_btf();
+    int failed;
+    if (bpf_ksym_exists(bpf_task_work_schedule_signal))
+        failed = bpf_task_work_schedule_signal(task, &late->work, &late_calls, finish_late);
+    else
+        failed = bpf_task_work_schedule_signal_impl(task, &late->work, &late_calls, finish_late, 0);
+    if (!failed)
         return 1;
     late->tid = 0;
     return 0;

@@ -30,7 +30,7 @@ __noinline u32 tell_chunk(u64 from, u64 len, u32 kind)
     event->kind = kind;
     event->len = len;
     scratch->exec.strings++;
-    send(&scratch->exec, event, sizeof *event + len);
+    send(&scratch->exec, event, sizeof *event + len, sizeof *event + STRING_CHUNK);
     return flags;
 }
 
@@ -67,7 +67,7 @@ __noinline u32 tell_walked(u32 kind, u64 address)
     event->inode = BPF_CORE_READ(inode, i_ino);
     event->magic = BPF_CORE_READ(inode, i_sb, s_magic);
     scratch->exec.paths++;
-    send(&scratch->exec, event, sizeof *event + len);
+    send(&scratch->exec, event, sizeof *event + len, sizeof *event + MAX_TEXT);
     return 0;
 }
 
@@ -146,7 +146,7 @@ __noinline u32 tell_fd(u64 address, u32 number, u32 close_on_exec)
     event->deleted = walk->deleted;
     event->len = end - event->type_len;
     scratch->exec.fds++;
-    send(&scratch->exec, event, sizeof *event + end);
+    send(&scratch->exec, event, sizeof *event + end, sizeof *event + MAX_TEXT);
     return 0;
 }
 

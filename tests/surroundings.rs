@@ -195,7 +195,8 @@ fn a_process_is_found_by_its_namespaces() {
 
     let here = format!("{}; exit $?", hello.display());
     // nsenter and unshare stop themselves when their child stops, so a shell is in between.
-    let enter = |which: &str| format!("nsenter --target {inside} --root --wd {which} sh -c '{here}'");
+    let enter =
+        |which: &str| format!("nsenter --target {inside} --root --wd {which} sh -c '{here}'");
     let (both, only_mount) = (enter("--pid --mount"), enter("--mount"));
     let within = format!("ns.pid={their_pid} and ns.mnt in (1, {their_mnt})");
     for (script, filter) in [

@@ -21,8 +21,9 @@ use crate::procfs;
 use crate::report::Trouble;
 use crate::sys::Pid;
 
-/// The kernel's function by which it does.
-const TASK_WORK: &str = "bpf_task_work_schedule_signal_impl";
+/// The kernel's function by which it does, by its names.
+const TASK_WORK: [&str; 2] =
+    ["bpf_task_work_schedule_signal_impl", "bpf_task_work_schedule_signal"];
 /// Of the ring buffer where every exec is recorded, in bytes.
 const RECORD_ROOM: u32 = 16 << 20;
 
@@ -38,7 +39,9 @@ pub fn shows_cgroups() -> bool {
 /// Whether the kernel can wait for memory on behalf of a program: Linux 6.18 and later.
 fn reads_late() -> bool {
     let types = Btf::from_vmlinux();
-    types.is_ok_and(|types| types.type_by_name::<Func<'_>>(TASK_WORK).is_some())
+    types.is_ok_and(|types| {
+        TASK_WORK.into_iter().any(|name| types.type_by_name::<Func<'_>>(name).is_some())
+    })
 }
 
 /// The programs, in the kernel.
@@ -55,8 +58,12 @@ pub fn load<'object>(
     system: bool,
     aim: Aim,
 ) -> Result<Programs<'object>, Trouble> {
-    // What it says is for its developers; the errors come back to us.
-    libbpf_rs::set_print(Some((PrintLevel::Warn, |_, _| {})));
+    // What it says, the verifier's log for one, is for our developers; the errors come back to us.
+    let silent = std::env::var_os("TRACEXEC_BPF_LOG").is_none();
+    libbpf_rs::set_print(Some((
+        PrintLevel::Warn,
+        if silent { |_, _| {} } else { |_, text| eprint!("{text}") },
+    )));
     let refused = |step: &'static str| move |error: libbpf_rs::Error| refusal(step, &error);
     let namespace = fs::metadata("/proc/self/ns/pid")
         .map_err(|error| Trouble::new(format!("cannot read /proc/self/ns/pid: {error}")))?
