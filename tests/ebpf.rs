@@ -10,7 +10,7 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::process::Command;
 
 use support::typed::nothing_is_left_of;
-use support::{Outcome, World, ebpf, eventually, finish, pid_in, state, status_of};
+use support::{Outcome, World, ebpf, eventually, finish, pid_in, state, status_of, user};
 
 /// nobody's user id.
 const NOBODY: u32 = 65534;
@@ -84,17 +84,6 @@ fn many_descriptors_and_deep_folders_are_read_to_the_end() {
     assert_eq!(hits(&outcome).len(), 1, "{}", outcome.stderr);
 }
 
-/// Whether a user namespace can be made, which the kernel refuses in a chroot.
-fn user_namespaces() -> bool {
-    let made = Command::new("unshare").args(["-Ur", "true"]).status().unwrap().success();
-    if !made {
-        eprintln!("not tested: a user namespace cannot be made here");
-        let excused = std::env::var_os("TRACEXEC_IN_CHROOT").is_some();
-        assert!(excused || std::env::var_os("TRACEXEC_TEST_ALL").is_none());
-    }
-    made
-}
-
 #[test]
 fn execs_in_other_namespaces_are_held_under_our_pids() {
     if !ebpf::available() {
@@ -110,7 +99,7 @@ fn execs_in_other_namespaces_are_held_under_our_pids() {
         (&["unshare", "-m"], &child),
         (&["unshare", "-Ur"], &child),
     ] {
-        if apart.contains(&"-Ur") && !user_namespaces() {
+        if apart.contains(&"-Ur") && !user::namespaces() {
             continue;
         }
         let world = World::new();
