@@ -132,7 +132,9 @@ fn a_failed_exec_is_recorded_with_all_that_was_passed() {
         assert_eq!(env(failed), ENVIRONMENT);
         assert_eq!(failed.compat, !flags.is_empty());
         assert_eq!(failed.comm.value.as_deref(), Some(&b"records"[..]));
-        assert_eq!(failed.all_faults(), Faults::empty());
+        if reads_late() {
+            assert_eq!(failed.all_faults(), Faults::empty());
+        }
         assert_eq!((failed.pid, failed.began), (own.pid, own.began));
         assert!(failed.time > own.time && failed.id != own.id);
         nothing_is_left_of(&world);
@@ -151,7 +153,8 @@ fn strings_that_could_not_be_read_are_told_as_that_and_the_others_stay_in_their_
         |what: &str| [program.clone(), what.into(), nowhere.clone(), "a".into(), "b".into()];
     let records = records_of(words("wild"));
     let wild = records.last().unwrap();
-    assert_eq!(wild.result, -libc::ENOENT);
+    // Older kernels look at the strings before the file.
+    assert!([-libc::ENOENT, -libc::EFAULT].contains(&wild.result));
     assert_eq!(argv(wild), [nowhere.as_bytes(), b"", b"b"]);
     assert_eq!(wild.argv.value.as_ref().unwrap().unread, [1]);
     assert_eq!(wild.argv.faults, Faults::STRING_UNREADABLE);
@@ -175,9 +178,9 @@ fn strings_that_could_not_be_read_are_told_as_that_and_the_others_stay_in_their_
     nothing_is_left_of(&world);
 }
 
-fn kernel_has(function: &str) -> bool {
-    let symbols = fs::read_to_string("/proc/kallsyms").unwrap();
-    symbols.lines().any(|line| line.split_whitespace().nth(2) == Some(function))
+/// Whether strings can be read that the kernel has not touched.
+fn reads_late() -> bool {
+    fs::read_to_string("/proc/kallsyms").unwrap().contains(" bpf_task_work_schedule_")
 }
 
 #[test]
