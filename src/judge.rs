@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::escape;
-use crate::event::{Facts, Reading, Strings};
+use crate::event::{Facts, Faults, Reading, Strings};
 use crate::filter::{Answer, Filter, Judgement};
 use crate::notify::Sender;
 use crate::source::recorded::Recorded;
@@ -32,6 +32,8 @@ pub struct Program {
     pub interpreter: Option<Vec<u8>>,
     /// The tests that decided, escaped.
     pub because: String,
+    /// What went wrong while it was recorded.
+    pub faults: Faults,
 }
 
 /// An exec that did not match, but nearly.
@@ -48,6 +50,8 @@ pub struct Tally {
     pub execs: u64,
     /// Those on which the filter could not be decided, because something could not be read.
     pub undecided: u64,
+    /// What went wrong with the records of those.
+    pub faults: Faults,
     pub nearest: Vec<NearMiss>,
     /// How many have been read to find the nearest.
     looked_at: u32,
@@ -77,8 +81,11 @@ impl Judge for Matcher {
     }
 
     fn recorded(&mut self, facts: &mut Recorded) {
+        let faults = facts.record.all_faults();
         if self.wants(facts) {
-            self.listed(facts);
+            self.listed(facts, faults);
+        } else if !faults.is_empty() {
+            self.tally.lock().unwrap_or_else(PoisonError::into_inner).faults |= faults;
         }
     }
 
@@ -103,14 +110,14 @@ impl Matcher {
         false
     }
 
-    fn listed(&mut self, facts: &mut dyn Facts) {
-        let program = Box::new(Program::read(&self.filter, facts));
+    fn listed(&mut self, facts: &mut dyn Facts, faults: Faults) {
+        let program = Box::new(Program { faults, ..Program::read(&self.filter, facts) });
         self.tell.send(Notice::Passed(program, None));
     }
 
     fn matched(&mut self, facts: &mut dyn Facts, stop: Stop<'_>) {
         if self.list {
-            self.listed(facts);
+            self.listed(facts, Faults::empty());
             stop.release();
             return;
         }
@@ -134,6 +141,7 @@ impl Program {
             cwd: owned(facts.cwd()),
             interpreter: facts.interpreter().known().map(<[u8]>::to_vec),
             because: escape::text(filter.because(facts).as_bytes()),
+            faults: Faults::empty(),
         }
     }
 }

@@ -21,6 +21,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use crate::config::{self, Action};
 use crate::control::{Reply, Request, Server, SessionState};
 use crate::escape;
+use crate::event::Faults;
 use crate::guardian::Guardian;
 use crate::hits::{self, Hit, Progress, Stage};
 use crate::judge::{Matcher, Notice, Program, Tally};
@@ -232,6 +233,9 @@ impl Session {
         } else if !self.is_surplus() {
             self.counts.taken += 1;
             self.report.hit(line(program));
+            if !program.faults.is_empty() {
+                self.report.warn(format!("{}: {}", program.pid, words(program.faults)));
+            }
         }
     }
 
@@ -354,6 +358,11 @@ impl Session {
             }
         }
     }
+}
+
+/// What was wrong with a record.
+fn words(faults: Faults) -> String {
+    faults.words().collect::<Vec<_>>().join(", ")
 }
 
 /// A match on one line: pid, command line, the test that matched; of a script also what runs it, since

@@ -12,7 +12,7 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use support::typed::nothing_is_left_of;
-use support::{World, ebpf};
+use support::{World, ebpf, finish};
 use tracexec::event::{ExecRecord, Facts, Faults, Fd, FdKind, Reading};
 use tracexec::filter::{Filter, SystemNames};
 use tracexec::procfs;
@@ -171,10 +171,7 @@ fn strings_that_could_not_be_read_are_told_as_that_and_the_others_stay_in_their_
         assert_eq!(have, &if unread.contains(&at) { &b""[..] } else { want }, "{untouched:?}");
     }
     // From Linux 6.18 on they can be read.
-    assert!(
-        unread.is_empty() || !kernel_has("bpf_task_work_schedule_signal_impl"),
-        "{untouched:?}"
-    );
+    assert!(unread.is_empty() || !reads_late(), "{untouched:?}");
     nothing_is_left_of(&world);
 }
 
@@ -270,13 +267,32 @@ fn a_folder_too_deep_for_proc_is_named_whole() {
     let world = World::new();
     let program = world.fixture("records", &[]);
     let start = world.dir.path().canonicalize().unwrap();
-    let words = [program.as_os_str(), "deep".as_ref(), "/bin/false".as_ref(), start.as_os_str()];
+    let words = ["deep", "/bin/false", start.to_str().unwrap(), "100"];
+    let words = [program.to_str().unwrap()].into_iter().chain(words);
     let (status, records) = self::start(words).end();
     assert_eq!(status, ExitStatus(1 << 8));
     let path = format!("{}{}", start.display(), format!("/{}", "d".repeat(200)).repeat(100));
     let record = records.last().unwrap();
     assert_eq!(record.cwd.value.as_deref(), Some(path.as_bytes()));
     assert_eq!(record.all_faults(), Faults::empty());
+    nothing_is_left_of(&world);
+}
+
+#[test]
+fn what_was_cut_is_told_as_that() {
+    if !ebpf::available() {
+        return;
+    }
+    let world = World::new();
+    let program = world.fixture("records", &[]);
+    let mut command = world.tracexec(["debug", "--list", "-m", "basename=false", "--"]);
+    // A path of 80,000 bytes.
+    command.arg(program).args(["deep", "/bin/false"]).arg(world.dir.path()).arg("400");
+    let outcome = finish(world.start(command));
+    let (hit, warning) = outcome.stderr.split_once('\n').unwrap();
+    assert!(hit.ends_with("(basename=false)"), "{hit}");
+    let (_, words) = warning.trim_end().split_once(": ").unwrap();
+    assert!(words.ends_with(": something may be cut, no room"), "{warning}");
     nothing_is_left_of(&world);
 }
 

@@ -254,8 +254,7 @@ mod tests {
             filename: b"/tmp/$(touch owned)".to_vec(),
             exe: b"/tmp/a b\xff".to_vec(),
             cwd: b"/".to_vec(),
-            interpreter: None,
-            because: String::new(),
+            ..Program::default()
         }
     }
 

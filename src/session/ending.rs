@@ -109,6 +109,9 @@ impl Session {
             let undecided = tally.undecided;
             report.warn(format!("{undecided} of {execs} execs could not be judged: {why}"));
             report.hint(hint);
+            if !tally.faults.is_empty() {
+                report.detail(format!("in their records: {}", super::words(tally.faults)));
+            }
         }
         self.say_what_was_lost();
         if self.counts.passed_busy > 0 {
