@@ -28,5 +28,6 @@ pub mod settings;
 pub mod source;
 pub mod suggest;
 pub mod sys;
+pub mod wrapped;
 
 pub use commands::run;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::OnceLock;
@@ -24,6 +24,18 @@ pub fn path(pid: Pid, name: &str) -> PathBuf {
 /// The target of the link `/proc/PID/NAME`.
 pub fn link(pid: Pid, name: &str) -> io::Result<Vec<u8>> {
     fs::read_link(path(pid, name)).map(|target| target.into_os_string().into_vec())
+}
+
+/// The path by which we reach a file that process `pid` knows by this name. Roots and working directories
+/// of other namespaces are reached through /proc.
+pub fn as_seen_by(pid: Pid, name: &[u8]) -> PathBuf {
+    let (start, rest) = match name.strip_prefix(b"/dev/fd/") {
+        Some(rest) => ("fd", rest),
+        None if name.starts_with(b"/") => ("root", name),
+        None => ("cwd", name),
+    };
+    let skip = rest.iter().take_while(|&&b| b == b'/').count();
+    path(pid, start).join(std::ffi::OsStr::from_bytes(&rest[skip..]))
 }
 
 /// `/proc/PID/comm`, without its newline.

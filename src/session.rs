@@ -6,6 +6,7 @@ mod ending;
 mod handover;
 mod sources;
 mod stages;
+mod wrapping;
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,6 +26,7 @@ use crate::notify::{self, Receiver};
 use crate::report::{self, Report, Trouble};
 use crate::source::{ExitStatus, Held, NotHeld, Source, SourceEvent};
 use crate::sys::{self, Inherited, Pid};
+use crate::wrapped::Wraps;
 use stages::{End, Stages, What};
 
 /// A running session.
@@ -40,6 +42,7 @@ pub struct Session {
     command: Option<(Pid, OwnedFd)>,
     hits: Vec<Hit>,
     stages: Stages,
+    wraps: Arc<Wraps>,
     /// Matches, by what became of them.
     counts: Counts,
     /// The status to exit with, once it is known.
@@ -64,11 +67,13 @@ pub fn run(mut config: config::Session, report: Report) -> Result<u8, Trouble> {
     let (sender, notices) = notify::channel()
         .map_err(|errno| Trouble::new(format!("cannot make an eventfd: {}", errno.desc())))?;
     let tally = Arc::new(Mutex::new(Tally::default()));
+    let wraps = Arc::new(Wraps::default());
     let matcher = || Matcher {
         filter: Arc::clone(&config.filter),
         list: matches!(config.action, Action::List),
         tally: Arc::clone(&tally),
         tell: sender.clone(),
+        wraps: Arc::clone(&wraps),
     };
     let start =
         sources::Start { config: &config, report, inherited, sender: &sender, matcher: &matcher };
@@ -85,6 +90,7 @@ pub fn run(mut config: config::Session, report: Report) -> Result<u8, Trouble> {
         command: None,
         hits: Vec::new(),
         stages,
+        wraps,
         counts: Counts::default(),
         status: None,
         ending: false,

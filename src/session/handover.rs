@@ -36,8 +36,10 @@ impl Session {
     }
 
     fn open(&mut self, index: usize) {
-        if let Action::LaunchJson(_) = self.config.action {
-            return self.write_launch(index);
+        match self.config.action {
+            Action::LaunchJson(_) => return self.write_launch(index),
+            Action::Wrap(_) => return self.wrap(index),
+            _ => {}
         }
         if let Err(error) = self.guard(self.hits[index].pid) {
             self.failed(index, &format!("cannot start the guardian: {error}"));
@@ -50,7 +52,7 @@ impl Session {
                 self.launch(index, place);
             }
             Action::Editor(_) => self.hand_to_editor(index),
-            Action::List | Action::LaunchJson(_) => {}
+            Action::List | Action::LaunchJson(_) | Action::Wrap(_) => {}
         }
     }
 
@@ -222,7 +224,7 @@ impl Session {
             Action::Hold(recipe) => recipe.as_deref(),
             Action::Debugger(recipe, _) => Some(recipe.as_ref()),
             Action::Editor(editor) => editor.by_hand.as_ref(),
-            Action::List | Action::LaunchJson(_) => None,
+            Action::List | Action::LaunchJson(_) | Action::Wrap(_) => None,
         };
         let values = Values { pid: hit.pid, hit: hit.id, port: hit.port, program: &hit.program };
         let words = recipe.map(|recipe| recipe.by_hand(&values)).unwrap_or_default();
@@ -242,7 +244,7 @@ impl Session {
         }
     }
 
-    fn release_guard(&mut self, pid: Pid) {
+    pub(super) fn release_guard(&mut self, pid: Pid) {
         if let Some(guardian) = &mut self.guardian {
             guardian.forget(pid);
         }

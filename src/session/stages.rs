@@ -37,6 +37,9 @@ pub(super) enum End {
     /// It runs on, and had no debugger.
     #[serde(rename = "released")]
     Released,
+    /// It runs under the program that --wrap names.
+    #[serde(rename = "wrapped")]
+    Wrapped,
     /// It runs on without its debugger.
     #[serde(rename = "debugger gone")]
     DebuggerGone,
@@ -105,7 +108,7 @@ impl Stages {
         let debugger = match &config.action {
             Action::Debugger(recipe, _) => Some(recipe.debugger.name.clone()),
             Action::Editor(editor) => Some(editor.kind.name().to_string()),
-            Action::Hold(_) | Action::List | Action::LaunchJson(_) => None,
+            Action::Hold(_) | Action::List | Action::LaunchJson(_) | Action::Wrap(_) => None,
         };
         Ok(Stages { journal, debugger })
     }
