@@ -9,6 +9,7 @@ pub mod config;
 pub mod control;
 pub mod diagnose;
 pub mod doctor;
+pub mod dump;
 pub mod escape;
 pub mod event;
 pub mod fault;
