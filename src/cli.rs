@@ -154,6 +154,9 @@ pub struct Debug {
         help_heading = "What is done with a match"
     )]
     pub commands: Vec<OsString>,
+    /// Run the match under this program, in its place: valgrind, strace -D, perf record, env...
+    #[arg(long, value_name = "'PROGRAM ARGS'", conflicts_with_all = ["hold", "list", "debugger", "place", "break_at", "files", "commands", "launch_json"], help_heading = "What is done with a match")]
+    pub wrap: Option<String>,
     /// With --in vscode and --launch-json: the folder whose .vscode/launch.json is edited
     #[arg(long, value_name = "DIR", help_heading = "What is done with a match")]
     pub workspace: Option<PathBuf>,

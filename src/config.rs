@@ -24,6 +24,7 @@ use crate::launcher::place::Place;
 use crate::launcher::template::{Debugger, Piece};
 use crate::report::Trouble;
 use crate::settings::{built_in, typed};
+use crate::wrapped::Wrapper;
 
 /// What is done with a match.
 #[derive(Debug)]
@@ -38,6 +39,8 @@ pub enum Action {
     Editor(Box<Editor>),
     /// It runs on; a configuration that runs it again is written.
     LaunchJson(Box<Editor>),
+    /// It runs under another program.
+    Wrap(Box<Wrapper>),
 }
 
 /// A session to be.
@@ -99,6 +102,8 @@ impl Session {
             Action::List
         } else if debug.hold {
             Action::Hold(by_hand()?.map(Box::new))
+        } else if let Some(wrapper) = &debug.wrap {
+            Action::Wrap(Box::new(Wrapper::parse(wrapper)?))
         } else if debug.launch_json {
             Action::LaunchJson(Box::new(editor(&debug, matches)?))
         } else if debug.place == editor::VSCODE {
@@ -118,7 +123,7 @@ impl Session {
             )
             .hint("add --in vscode or --launch-json"));
         }
-        let hold = matches!(action, Action::Hold(_) | Action::LaunchJson(_));
+        let hold = matches!(action, Action::Hold(_) | Action::LaunchJson(_) | Action::Wrap(_));
         let by_hand = hold || matches!(action, Action::Editor(_));
         system(&debug)?;
         let exclusive = match &action {

@@ -9,6 +9,7 @@ use crate::notify::Sender;
 use crate::source::recorded::Recorded;
 use crate::source::{Held, Judge, NotHeld, SourceEvent, Stop};
 use crate::sys::Pid;
+use crate::wrapped::Wraps;
 
 /// What the session is told.
 #[derive(Debug)]
@@ -71,6 +72,8 @@ pub struct Matcher {
     pub list: bool,
     pub tally: Arc<Mutex<Tally>>,
     pub tell: Sender<Notice>,
+    /// What runs under a wrapper of ours.
+    pub wraps: Arc<Wraps>,
 }
 
 impl Judge for Matcher {
@@ -118,6 +121,10 @@ impl Matcher {
     fn matched(&mut self, facts: &mut dyn Facts, stop: Stop<'_>) {
         if self.list {
             self.listed(facts, Faults::empty());
+            stop.release();
+            return;
+        }
+        if facts.pid().known().is_some_and(|pid| self.wraps.made(pid as Pid)) {
             stop.release();
             return;
         }

@@ -9,6 +9,7 @@ pub mod config;
 pub mod control;
 pub mod diagnose;
 pub mod doctor;
+pub mod dump;
 pub mod escape;
 pub mod event;
 pub mod fault;
@@ -28,5 +29,6 @@ pub mod settings;
 pub mod source;
 pub mod suggest;
 pub mod sys;
+pub mod wrapped;
 
 pub use commands::run;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::OnceLock;
@@ -38,6 +38,18 @@ pub fn waits_in_poll(pid: Pid) -> bool {
     let line = fs::read_to_string(path(pid, "syscall")).unwrap_or_default();
     let number = line.split(' ').next().and_then(|number| number.parse::<i64>().ok());
     number.is_some_and(|number| [libc::SYS_poll, libc::SYS_ppoll].contains(&number))
+}
+
+/// The path by which we reach a file that process `pid` knows by this name. Roots and working directories
+/// of other namespaces are reached through /proc.
+pub fn as_seen_by(pid: Pid, name: &[u8]) -> PathBuf {
+    let (start, rest) = match name.strip_prefix(b"/dev/fd/") {
+        Some(rest) => ("fd", rest),
+        None if name.starts_with(b"/") => ("root", name),
+        None => ("cwd", name),
+    };
+    let skip = rest.iter().take_while(|&&b| b == b'/').count();
+    path(pid, start).join(std::ffi::OsStr::from_bytes(&rest[skip..]))
 }
 
 /// `/proc/PID/comm`, without its newline.

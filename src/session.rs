@@ -8,6 +8,7 @@ mod handover;
 mod remember;
 mod sources;
 mod stages;
+mod wrapping;
 
 use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
@@ -29,6 +30,7 @@ use crate::notify::{self, Receiver};
 use crate::report::{self, Report, Trouble};
 use crate::source::{ExitStatus, Held, NotHeld, Source, SourceEvent};
 use crate::sys::{self, Inherited, Pid};
+use crate::wrapped::Wraps;
 use stages::{End, Stages, What};
 
 /// A running session.
@@ -47,6 +49,7 @@ pub struct Session {
     memory: remember::Memory,
     /// Which of the debuggers work, of those that were asked for.
     checked: HashMap<usize, bool>,
+    wraps: Arc<Wraps>,
     /// Matches, by what became of them.
     counts: Counts,
     /// The status to exit with, once it is known.
@@ -71,11 +74,13 @@ pub fn run(mut config: config::Session, report: Report) -> Result<u8, Trouble> {
     let (sender, notices) = notify::channel()
         .map_err(|errno| Trouble::new(format!("cannot make an eventfd: {}", errno.desc())))?;
     let tally = Arc::new(Mutex::new(Tally::default()));
+    let wraps = Arc::new(Wraps::default());
     let matcher = || Matcher {
         filter: Arc::clone(&config.filter),
         list: matches!(config.action, Action::List),
         tally: Arc::clone(&tally),
         tell: sender.clone(),
+        wraps: Arc::clone(&wraps),
     };
     let memory = remember::Memory::new(&config)?;
     let start =
@@ -95,6 +100,7 @@ pub fn run(mut config: config::Session, report: Report) -> Result<u8, Trouble> {
         stages,
         memory,
         checked: HashMap::new(),
+        wraps,
         counts: Counts::default(),
         status: None,
         ending: false,

@@ -29,6 +29,7 @@ use std::sync::Arc;
 use crate::event::Facts;
 use crate::source::recorded::Recorded;
 use crate::sys::Pid;
+use crate::wrapped::{WrapError, WrapOrder};
 
 /// Decides what becomes of each exec.
 pub trait Judge: Send {
@@ -80,6 +81,11 @@ pub trait Control {
 pub trait Holder: Send + Sync {
     fn release(&self, pid: Pid);
     fn park(&self, pid: Pid, admit: Admit) -> Result<Option<String>, ParkError>;
+    /// Has it execute another program in its place; whether the source still follows it.
+    fn wrap(&self, pid: Pid, _: &WrapOrder) -> Result<bool, WrapError> {
+        self.release(pid);
+        Err(WrapError::Impossible("this source cannot do that".into()))
+    }
 }
 
 /// A process stopped right after its exec.
@@ -153,6 +159,15 @@ impl Held {
         match self.holder.take() {
             Some(holder) => holder.park(self.pid, admit),
             None => Err(ParkError::LetGo),
+        }
+    }
+
+    /// Has the process execute another program in its place; whether the source still follows it. Where
+    /// that is impossible it runs.
+    pub fn wrap(mut self, order: &WrapOrder) -> Result<bool, WrapError> {
+        match self.holder.take() {
+            Some(holder) => holder.wrap(self.pid, order),
+            None => Err(WrapError::LetGo),
         }
     }
 

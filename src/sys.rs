@@ -204,6 +204,41 @@ pub fn detach(pid: Pid, signal: c_int) -> io::Result<()> {
     ptrace(libc::PTRACE_DETACH, pid, 0, signal as usize).map(drop)
 }
 
+/// PTRACE_INTERRUPT: stops a tracee that was seized.
+pub fn interrupt(pid: Pid) -> io::Result<()> {
+    ptrace(libc::PTRACE_INTERRUPT, pid, 0, 0).map(drop)
+}
+
+/// PTRACE_GETREGSET: registers of a kind, by the number that their note has in a core.
+pub fn register_set(tid: Pid, kind: u32) -> io::Result<Vec<u8>> {
+    // The largest is the extended state, some 11 KB with all that processors have by now.
+    let mut buffer = vec![0; 64 << 10];
+    let mut part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+    ptrace(libc::PTRACE_GETREGSET, tid, kind as usize, &raw mut part as usize)?;
+    buffer.truncate(part.iov_len);
+    Ok(buffer)
+}
+
+/// A siginfo_t as the kernel has it.
+pub type SignalInfo = [u8; 128];
+
+/// PTRACE_PEEKSIGINFO: the signals that are pending for a tracee, or for its whole process.
+pub fn pending_signals(tid: Pid, shared: bool) -> io::Result<Vec<SignalInfo>> {
+    let arguments =
+        libc::ptrace_peeksiginfo_args { off: 0, flags: u32::from(shared), nr: PENDING as i32 };
+    let mut found = [[0; size_of::<SignalInfo>()]; PENDING];
+    let count = ptrace(
+        libc::PTRACE_PEEKSIGINFO,
+        tid,
+        &raw const arguments as usize,
+        &raw mut found as usize,
+    )?;
+    Ok(found[..count as usize].to_vec())
+}
+
+/// More than that are never pending but by intent.
+const PENDING: usize = 16;
+
 /// PTRACE_GETEVENTMSG.
 pub fn event_message(pid: Pid) -> io::Result<u64> {
     let mut message: libc::c_ulong = 0;

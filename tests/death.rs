@@ -7,6 +7,7 @@
 mod support;
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 
@@ -32,6 +33,9 @@ const HELD: [&str; 10] = [
 /// Those that a debugger adds.
 const LAUNCHED: [&str; 7] =
     ["guarded", "launched", "shim-came", "parked", "ordered", "attached", "continued"];
+
+/// Those on the way of one that executes a wrapper; the last, where that cannot be executed.
+const WRAPPED: [&str; 4] = ["wrap-written", "wrap-armed", "wrap-entered", "wrap-undone"];
 
 /// Runs a program that is to exit with 3, in a shell that outlives tracexec and writes its status to a
 /// file, and has tracexec die at `place`.
@@ -64,8 +68,23 @@ fn dies_at(world: &World, place: &str, options: &[&str], program: &Path) {
 }
 
 #[test]
+fn a_match_that_is_about_to_run_under_another_program_runs_with_or_without_it() {
+    for flags in [&[][..], &["-m32"]] {
+        let world = World::new();
+        let hello = world.fixture("hello", flags);
+        let broken = world.path("broken");
+        fs::write(&broken, "\x01 is no program").unwrap();
+        fs::set_permissions(&broken, fs::Permissions::from_mode(0o755)).unwrap();
+        for place in WRAPPED {
+            let wrapper = if place == "wrap-undone" { broken.to_str().unwrap() } else { "env" };
+            dies_at(&world, place, &["--wrap", wrapper], &hello);
+        }
+    }
+}
+
+#[test]
 fn every_place_is_tested() {
-    let mut known: Vec<&str> = HELD.into_iter().chain(LAUNCHED).collect();
+    let mut known: Vec<&str> = HELD.into_iter().chain(LAUNCHED).chain(WRAPPED).collect();
     let mut found = Vec::new();
     let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
     while let Some(folder) = folders.pop() {

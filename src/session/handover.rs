@@ -35,8 +35,10 @@ impl Session {
     }
 
     fn open(&mut self, index: usize) {
-        if let Action::LaunchJson(_) = self.config.action {
-            return self.write_launch(index);
+        match self.config.action {
+            Action::LaunchJson(_) => return self.write_launch(index),
+            Action::Wrap(_) => return self.wrap(index),
+            _ => {}
         }
         if let Err(error) = self.guard(self.hits[index].pid) {
             self.failed(index, &format!("cannot start the guardian: {error}"));
@@ -49,7 +51,7 @@ impl Session {
                 self.launch(index, place);
             }
             Action::Editor(_) => self.hand_to_editor(index),
-            Action::List | Action::LaunchJson(_) => {}
+            Action::List | Action::LaunchJson(_) | Action::Wrap(_) => {}
         }
     }
 
@@ -239,7 +241,7 @@ impl Session {
         }
     }
 
-    fn release_guard(&mut self, pid: Pid) {
+    pub(super) fn release_guard(&mut self, pid: Pid) {
         if let Some(guardian) = &mut self.guardian {
             guardian.forget(pid);
         }

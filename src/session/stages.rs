@@ -37,6 +37,9 @@ pub(super) enum End {
     /// It runs on, and had no debugger.
     #[serde(rename = "released")]
     Released,
+    /// It runs under the program that --wrap names.
+    #[serde(rename = "wrapped")]
+    Wrapped,
     /// It runs on without its debugger.
     #[serde(rename = "debugger gone")]
     DebuggerGone,
@@ -107,7 +110,7 @@ impl Stages {
                 choice.iter().map(|recipe| recipe.debugger.name.clone()).collect()
             }
             Action::Editor(editor) => vec![editor.kind.name().to_string()],
-            Action::Hold(_) | Action::List | Action::LaunchJson(_) => Vec::new(),
+            Action::Hold(_) | Action::List | Action::LaunchJson(_) | Action::Wrap(_) => Vec::new(),
         };
         Ok(Stages { journal, debuggers })
     }

@@ -8,8 +8,9 @@ mod arch;
 mod inject;
 mod mailbox;
 mod memory;
-mod stop;
+pub mod stop;
 mod wait;
+pub mod wrap;
 
 use std::io;
 use std::sync::Arc;

@@ -3,9 +3,8 @@
 use std::cell::OnceCell;
 use std::fs;
 use std::io;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::cgroup::Cgroup;
@@ -101,23 +100,10 @@ impl StoppedProcess {
         self.status.get_or_init(|| Status::read(self.pid).ok()).as_ref()
     }
 
-    /// The file that was passed to exec, as the process itself would find it. Roots and working
-    /// directories of other namespaces are reached through /proc.
+    /// The file that was passed to exec, as the process itself would find it.
     fn passed_file(&mut self) -> Option<PathBuf> {
         let pid = self.pid;
-        let filename = self.filename().known()?;
-        let at = match filename.strip_prefix(b"/dev/fd/") {
-            Some(rest) => {
-                procfs::path(pid, "fd").join(Path::new(std::ffi::OsStr::from_bytes(rest)))
-            }
-            None => {
-                let start =
-                    procfs::path(pid, if filename.starts_with(b"/") { "root" } else { "cwd" });
-                let skip = filename.iter().take_while(|&&b| b == b'/').count();
-                start.join(Path::new(std::ffi::OsStr::from_bytes(&filename[skip..])))
-            }
-        };
-        Some(at)
+        Some(procfs::as_seen_by(pid, self.filename().known()?))
     }
 
     /// The image is an interpreter's if it is not the file that was passed.

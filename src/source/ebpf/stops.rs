@@ -14,9 +14,10 @@ use super::skeleton::types::{limit, stopped_process};
 use crate::fault;
 use crate::procfs::Status;
 use crate::report::Trouble;
-use crate::source::ptrace::admit;
+use crate::source::ptrace::{admit, wrap};
 use crate::source::{Admit, Holder, ParkError, Totals};
 use crate::sys::{self, Pid, SharedWords};
+use crate::wrapped::{WrapError, WrapOrder};
 
 /// How long SIGSTOP may take to act, which is at once unless the process sleeps in the kernel.
 const STOPS_WITHIN: Duration = Duration::from_secs(10);
@@ -131,26 +132,30 @@ impl Stops {
 
     fn hand_over(&self, pid: Pid, admit: Admit) -> Result<Option<String>, ParkError> {
         fault::point("before-stop");
-        let deadline = Instant::now() + STOPS_WITHIN;
-        // SIGSTOP is on its way; the process runs no instruction of its own before it acts.
-        loop {
-            let status = Status::read(pid).map_err(|_| ParkError::Gone)?;
-            if let Some(signal) = status.fatal_pending() {
-                return Err(ParkError::Dying(signal));
-            }
-            match status.state {
-                b'T' | b't' => break,
-                b'Z' | b'X' => return Err(ParkError::Gone),
-                _ if Instant::now() >= deadline => {
-                    return Err(ParkError::StillRunning(STOPS_WITHIN));
-                }
-                _ => std::thread::sleep(Duration::from_micros(100)),
-            }
-        }
+        wait_until_stopped(pid)?;
         fault::point("stop-sent");
         let trouble = admit::admit(pid, admit)?;
         fault::point("detached");
         Ok(trouble)
+    }
+}
+
+/// SIGSTOP is on its way; the process runs no instruction of its own before it acts.
+fn wait_until_stopped(pid: Pid) -> Result<(), ParkError> {
+    let deadline = Instant::now() + STOPS_WITHIN;
+    loop {
+        let status = Status::read(pid).map_err(|_| ParkError::Gone)?;
+        if let Some(signal) = status.fatal_pending() {
+            return Err(ParkError::Dying(signal));
+        }
+        match status.state {
+            b'T' | b't' => return Ok(()),
+            b'Z' | b'X' => return Err(ParkError::Gone),
+            _ if Instant::now() >= deadline => {
+                return Err(ParkError::StillRunning(STOPS_WITHIN));
+            }
+            _ => std::thread::sleep(Duration::from_micros(100)),
+        }
     }
 }
 
@@ -171,5 +176,18 @@ impl Holder for Stops {
             Err(_) => self.let_run(&stopped),
         }
         result
+    }
+
+    fn wrap(&self, pid: Pid, order: &WrapOrder) -> Result<bool, WrapError> {
+        let stopped = locked(&self.held).remove(&pid).ok_or(WrapError::Gone)?;
+        let result = wait_until_stopped(pid)
+            .map_err(|error| WrapError::Impossible(error.to_string()))
+            .and_then(|()| wrap::stopped(pid, order));
+        match &result {
+            Ok(()) => self.forget(stopped.slot),
+            Err(_) => self.let_run(&stopped),
+        }
+        // Its children are, in any case.
+        result.map(|()| true)
     }
 }

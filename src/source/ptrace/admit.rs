@@ -49,7 +49,7 @@ pub fn admit(pid: Pid, admit: Admit) -> Result<Option<String>, ParkError> {
 
 /// Waits for the stop that was in force. Of what comes before, nothing has to be kept: a new program has
 /// no handlers, and what ends it is reported as its end.
-fn wait_for_group_stop(pid: Pid) -> Result<(), ParkError> {
+pub(super) fn wait_for_group_stop(pid: Pid) -> Result<(), ParkError> {
     loop {
         let Some((_, status)) = sys::wait_tracee(pid).map_err(gone)? else { continue };
         match Report::decode(status) {

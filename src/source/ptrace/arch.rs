@@ -62,6 +62,33 @@ mod x86_64 {
         new
     }
 
+    /// A system call instruction, then `xor edx, edx; ret`.
+    pub fn syscall_clear_and_return(bits32: bool) -> [u8; 5] {
+        if bits32 { [0xcd, 0x80, 0x31, 0xd2, 0xc3] } else { [0x0f, 0x05, 0x31, 0xd2, 0xc3] }
+    }
+
+    /// Registers which, from a stub of that form at `stub`, make the call execve(`path`, `argv`, `envp`)
+    /// and, should it fail, return to an address that stands at `stack`, with edx as a program begins.
+    pub fn call_execve(
+        old: &Registers,
+        stub: u64,
+        stack: u64,
+        [path, argv, envp]: [u64; 3],
+    ) -> Registers {
+        let mut new = *old;
+        new.rip = stub;
+        new.rsp = stack;
+        new.orig_rax = u64::MAX;
+        if is_32_bit(old) {
+            new.rax = 11;
+            (new.rbx, new.rcx, new.rdx) = (path, argv, envp);
+        } else {
+            new.rax = libc::SYS_execve as u64;
+            (new.rdi, new.rsi, new.rdx) = (path, argv, envp);
+        }
+        new
+    }
+
     /// What a system call has returned.
     pub fn result(registers: &Registers) -> i64 {
         if is_32_bit(registers) { registers.rax as i32 as i64 } else { registers.rax as i64 }

@@ -1,5 +1,5 @@
 //! One system call in the name of a process that is stopped at its exec: prctl(PR_SET_PTRACER), by
-//! which Yama lets our debugger in without anybody lowering ptrace_scope.
+//! which Yama lets our debugger in without anybody lowering ptrace_scope. (The other one is in `wrap`.)
 //!
 //! Whenever we are killed, the process must run on as if nothing had happened. So the call is made
 //! of three bytes, "system call, return", in the padding of the vdso's ELF header (executable, and
@@ -18,7 +18,7 @@ use crate::procfs;
 use crate::sys::{self, Pid};
 
 /// Where the padding begins in an ELF header (EI_PAD); seven bytes that must be ignored.
-const EI_PAD: u64 = 9;
+pub(super) const EI_PAD: u64 = 9;
 
 /// Why the call was not made. The process is unharmed in every case but `Died`.
 #[derive(Debug)]
@@ -98,15 +98,21 @@ pub fn set_ptracer(pid: Pid, ptracer: u64, at: At) -> Result<(), Failed> {
 }
 
 /// `word` with its lowest bytes replaced.
-fn splice(word: u64, bytes: &[u8]) -> u64 {
+pub(super) fn splice(word: u64, bytes: &[u8]) -> u64 {
     let mut raw = word.to_le_bytes();
     raw[..bytes.len()].copy_from_slice(bytes);
     u64::from_le_bytes(raw)
 }
 
-/// Runs the process to its next system-call stop. Signals on the way are delivered: they are
-/// ignored, end the process, or stop it, which it is about to be anyway.
-fn advance(pid: Pid) -> Result<(), Failed> {
+/// Runs the process to its next system-call stop.
+pub(super) fn advance(pid: Pid) -> Result<(), Failed> {
+    while advance_or_exec(pid)? == Report::Exec {}
+    Ok(())
+}
+
+/// Runs the process to its next system-call stop, or to a new program. Signals on the way are delivered:
+/// they are ignored, end the process, or stop it, which it is about to be anyway.
+pub(super) fn advance_or_exec(pid: Pid) -> Result<Report, Failed> {
     let mut signal = 0;
     loop {
         sys::cont_to_syscall(pid, signal)?;
@@ -116,7 +122,7 @@ fn advance(pid: Pid) -> Result<(), Failed> {
             }
         };
         match Report::decode(status) {
-            Report::Syscall => return Ok(()),
+            report @ (Report::Syscall | Report::Exec) => return Ok(report),
             Report::Ended(_) => return Err(Failed::Died),
             Report::Signal(number) => signal = number,
             _ => signal = 0,

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use crate::source::{Admit, Holder, ParkError};
 use crate::sys::{self, Pid};
+use crate::wrapped::{WrapError, WrapOrder};
 
 /// How long until a wake-up is sent again.
 const AGAIN: Duration = Duration::from_millis(1);
@@ -22,6 +23,8 @@ pub enum Request {
     Release(Pid, SyncSender<()>),
     /// Detach from a waiting process and leave it in state T.
     Park(Pid, Admit, SyncSender<Result<Option<String>, ParkError>>),
+    /// Have a waiting process execute another program in its place.
+    Wrap(Pid, Box<WrapOrder>, SyncSender<Result<bool, WrapError>>),
     /// Let go of the whole tree.
     LetGo,
 }
@@ -110,5 +113,10 @@ impl Holder for Mailbox {
 
     fn park(&self, pid: Pid, admit: Admit) -> Result<Option<String>, ParkError> {
         self.call(|answer| Request::Park(pid, admit, answer)).unwrap_or(Err(ParkError::LetGo))
+    }
+
+    fn wrap(&self, pid: Pid, order: &WrapOrder) -> Result<bool, WrapError> {
+        let order = Box::new(order.clone());
+        self.call(|answer| Request::Wrap(pid, order, answer)).unwrap_or(Err(WrapError::LetGo))
     }
 }

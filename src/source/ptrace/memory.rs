@@ -107,6 +107,20 @@ impl Stack {
         self.auxiliary(AT_EXECFN)?.ok_or_else(unexpected)
     }
 
+    /// How many bytes a pointer has.
+    pub fn word(&self) -> usize {
+        self.word
+    }
+
+    /// The pointers to what follows the program's own name, the null pointer at their end included, as
+    /// they lie in memory; and the address of those to the environment.
+    pub fn arguments(&mut self) -> io::Result<(Vec<u8>, u64)> {
+        let argc = self.argc()?;
+        let environment = self.base + (self.environment_index()? * self.word) as u64;
+        let from = self.base + ((argc.min(1) + 1) * self.word) as u64;
+        Ok((self.between(from, environment)?.to_vec(), environment))
+    }
+
     /// A value of the auxiliary vector.
     pub fn auxiliary(&mut self, key: u64) -> io::Result<Option<u64>> {
         let mut index = self.environment_index()?;

@@ -9,6 +9,7 @@ use super::inject;
 use super::mailbox::{Mailbox, Request};
 use super::memory::Stack;
 use super::stop::Report;
+use super::wrap;
 use crate::event::Keep;
 use crate::fault;
 use crate::procfs::Status;
@@ -19,6 +20,7 @@ use crate::source::{
     Admit, Control, ExitStatus, Held, Judge, NotHeld, ParkError, SourceEvent, Stop,
 };
 use crate::sys::{self, Pid};
+use crate::wrapped::{WrapError, WrapOrder, traces_others};
 
 /// What every tracee is seized with. No EXITKILL: our death lets go. TRACESYSGOOD tells the stops of
 /// an injected call from a SIGTRAP.
@@ -106,6 +108,12 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
         if pid == self.command && self.launched.take().is_some() {
             (self.tell)(SourceEvent::Started(pid));
         }
+        let mut facts = self.noted(pid);
+        self.judge.exec(&mut facts, Stop::new(pid, &mut self.waiting));
+    }
+
+    /// Enters an exec into the lineage; its facts.
+    fn noted(&mut self, pid: Pid) -> StoppedProcess {
         let mut place = None;
         if let Some(lineage) = &mut self.lineage {
             let before = sys::event_message(pid).map_or(pid, |tid| tid as Pid);
@@ -116,7 +124,7 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
         if let Some(lineage) = &mut self.lineage {
             lineage.executed(pid, &mut facts);
         }
-        self.judge.exec(&mut facts, Stop::new(pid, &mut self.waiting));
+        facts
     }
 
     fn forked(&mut self, pid: Pid, clone: bool) {
@@ -161,6 +169,10 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
                 let result = self.park(pid, admit);
                 let _ = answer.send(result);
             }
+            Request::Wrap(pid, order, answer) => {
+                let result = self.wrap(pid, &order);
+                let _ = answer.send(result);
+            }
             Request::LetGo => return Flow::End,
         }
         Flow::On
@@ -181,6 +193,28 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
             Err(_) => unless_gone(sys::cont(pid, 0)),
         }
         result
+    }
+
+    /// A wrapper is followed, and with it the children of what it wraps, unless it is a tracer itself.
+    fn wrap(&mut self, pid: Pid, order: &WrapOrder) -> Result<bool, WrapError> {
+        if !self.waiting.pids.remove(&pid) {
+            return Err(WrapError::Gone);
+        }
+        if let Err(failed) = wrap::execute(pid, inject::At::Exec, order) {
+            unless_gone(sys::cont(pid, 0));
+            return Err(failed.into());
+        }
+        let follow = !traces_others(pid);
+        if follow {
+            self.noted(pid);
+            unless_gone(sys::cont(pid, 0));
+        } else {
+            if let Some(lineage) = &mut self.lineage {
+                lineage.ended(pid);
+            }
+            unless_gone(sys::detach(pid, 0));
+        }
+        Ok(follow)
     }
 }
 

@@ -1,0 +1,167 @@
+//! An ELF core of a process that is stopped, written by us, after which it is as it was. See core(5), and
+//! fs/binfmt_elf.c in the kernel, whose order of things is kept.
+
+mod image;
+mod mappings;
+mod notes;
+
+use std::fs::{self, File};
+use std::io;
+use std::time::{Duration, Instant};
+
+use crate::procfs;
+use crate::source::ptrace::stop::Report;
+use crate::sys::{self, Pid, SignalInfo};
+
+pub use mappings::Mapping;
+
+/// How long a thread may take to stop, which is at once unless it sleeps in the kernel.
+const STOPS_WITHIN: Duration = Duration::from_secs(10);
+
+/// What a process is stopped for.
+#[derive(Debug, Clone, Copy)]
+pub struct Focus {
+    /// The thread that debuggers are to show first.
+    pub tid: Pid,
+    /// The signal that it would get next, where it is not pending but known: a fault that will happen
+    /// again.
+    pub signal: Option<SignalInfo>,
+}
+
+/// Why there is no core.
+#[derive(Debug, thiserror::Error)]
+pub enum DumpError {
+    #[error("the process has ended")]
+    Gone,
+    #[error("its thread {0} does not stop")]
+    Running(Pid),
+    #[error("the kernel does not let us trace it: {0}")]
+    Refused(io::Error),
+    #[error("cannot read {0}: {1}")]
+    Read(&'static str, io::Error),
+    #[error("cannot write it: {0}")]
+    Write(io::Error),
+    #[error("it was not wanted any more")]
+    Cancelled,
+}
+
+/// Writes the core of a process that is in state T and traced by nobody. It is seized for that, and is in
+/// the same state afterwards.
+pub fn of_stopped(
+    pid: Pid,
+    focus: Focus,
+    file: &File,
+    wanted: &dyn Fn() -> bool,
+) -> Result<(), DumpError> {
+    let seized = Seized::all_of(pid)?;
+    of_traced(pid, &seized.tids, focus, file, wanted)
+}
+
+/// Writes the core of a process whose threads are all in ptrace stops of the calling thread's.
+pub fn of_traced(
+    pid: Pid,
+    tids: &[Pid],
+    focus: Focus,
+    file: &File,
+    wanted: &dyn Fn() -> bool,
+) -> Result<(), DumpError> {
+    let mappings = mappings::of(pid)?;
+    let mut tids = tids.to_vec();
+    // The first thread is the one that debuggers show.
+    tids.sort_by_key(|&tid| (tid != focus.tid, tid));
+    let notes = notes::of(pid, &tids, focus, &mappings)?;
+    let memory = File::open(procfs::path(pid, "mem")).map_err(read("its memory"))?;
+    let pages = File::open(procfs::path(pid, "pagemap")).ok();
+    let filter = mappings::filter(pid);
+    let image = image::Image { notes: &notes, mappings: &mappings, filter, memory, pages };
+    image.write(file, wanted)
+}
+
+fn read(what: &'static str) -> impl Fn(io::Error) -> DumpError {
+    move |error| match error.raw_os_error() {
+        Some(libc::ESRCH) => DumpError::Gone,
+        _ if error.kind() == io::ErrorKind::NotFound => DumpError::Gone,
+        _ => DumpError::Read(what, error),
+    }
+}
+
+/// Threads in ptrace stops; they are let go when this is dropped.
+struct Seized {
+    tids: Vec<Pid>,
+}
+
+impl Seized {
+    fn all_of(pid: Pid) -> Result<Seized, DumpError> {
+        let mut seized = Seized { tids: Vec::new() };
+        loop {
+            let new: Vec<Pid> = threads(pid)?
+                .into_iter()
+                .filter(|tid| !seized.tids.contains(tid) && !is_dead(*tid))
+                .collect();
+            for &tid in &new {
+                seized.add(tid)?;
+            }
+            if new.is_empty() {
+                break;
+            }
+        }
+        if seized.tids.is_empty() { Err(DumpError::Gone) } else { Ok(seized) }
+    }
+
+    fn add(&mut self, tid: Pid) -> Result<(), DumpError> {
+        wait_until_stopped(tid)?;
+        match sys::seize(tid, 0) {
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => return Ok(()),
+            Err(_) if is_dead(tid) => return Ok(()),
+            other => other.map_err(DumpError::Refused)?,
+        }
+        self.tids.push(tid);
+        // Should somebody have set it going in this moment, it stops for us.
+        let _ = sys::interrupt(tid);
+        loop {
+            let waited = sys::wait_tracee(tid).map_err(read("its state"))?;
+            match waited.map(|(_, status)| Report::decode(status)) {
+                Some(Report::GroupStop | Report::Trap) => return Ok(()),
+                Some(Report::Ended(_)) => {
+                    self.tids.retain(|&known| known != tid);
+                    return Ok(());
+                }
+                Some(Report::Signal(signal)) => {
+                    sys::cont(tid, signal).map_err(read("its state"))?
+                }
+                Some(_) => sys::cont(tid, 0).map_err(read("its state"))?,
+                None => {}
+            }
+        }
+    }
+}
+
+impl Drop for Seized {
+    fn drop(&mut self) {
+        for &tid in &self.tids {
+            // A stop that was in force is so again.
+            let _ = sys::detach(tid, 0);
+        }
+    }
+}
+
+fn threads(pid: Pid) -> Result<Vec<Pid>, DumpError> {
+    let entries = fs::read_dir(procfs::path(pid, "task")).map_err(read("its threads"))?;
+    Ok(entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect())
+}
+
+fn is_dead(tid: Pid) -> bool {
+    procfs::Stat::read(tid).map_or(true, |stat| matches!(stat.state, b'Z' | b'X'))
+}
+
+fn wait_until_stopped(tid: Pid) -> Result<(), DumpError> {
+    let deadline = Instant::now() + STOPS_WITHIN;
+    loop {
+        match procfs::Stat::read(tid) {
+            Ok(stat) if matches!(stat.state, b'T' | b't' | b'Z' | b'X') => return Ok(()),
+            Err(_) => return Ok(()),
+            Ok(_) if Instant::now() >= deadline => return Err(DumpError::Running(tid)),
+            Ok(_) => std::thread::sleep(Duration::from_micros(200)),
+        }
+    }
+}
