@@ -4,12 +4,14 @@
 mod editor;
 mod ending;
 mod handover;
+mod saving;
 mod sources;
 mod stages;
 mod wrapping;
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -22,7 +24,7 @@ use crate::escape;
 use crate::guardian::Guardian;
 use crate::hits::{self, Hit, Progress, Stage};
 use crate::judge::{Matcher, Notice, Program, Tally};
-use crate::notify::{self, Receiver};
+use crate::notify::{self, Receiver, Sender};
 use crate::report::{self, Report, Trouble};
 use crate::source::{ExitStatus, Held, NotHeld, Source, SourceEvent};
 use crate::sys::{self, Inherited, Pid};
@@ -43,6 +45,10 @@ pub struct Session {
     hits: Vec<Hit>,
     stages: Stages,
     wraps: Arc<Wraps>,
+    /// For threads of ours that have something to tell.
+    sender: Sender<Notice>,
+    /// Threads that save hits.
+    savers: Vec<JoinHandle<()>>,
     /// Matches, by what became of them.
     counts: Counts,
     /// The status to exit with, once it is known.
@@ -91,6 +97,8 @@ pub fn run(mut config: config::Session, report: Report) -> Result<u8, Trouble> {
         hits: Vec::new(),
         stages,
         wraps,
+        sender,
+        savers: Vec::new(),
         counts: Counts::default(),
         status: None,
         ending: false,
@@ -178,6 +186,7 @@ impl Session {
             }
             Notice::Match(held, program) => self.matched(held, program),
             Notice::Passed(program, why) => self.passed(&program, why),
+            Notice::Saved(id, saved) => self.was_saved(id, *saved),
         }
         Ok(())
     }
@@ -286,9 +295,8 @@ impl Session {
             if pid.is_some_and(|pid| pid != hit.pid) {
                 continue;
             }
-            let was_parked = matches!(hit.stage, Stage::Parked(_));
             if hit.let_run() {
-                if was_parked && let Some(guardian) = &mut self.guardian {
+                if let Some(guardian) = &mut self.guardian {
                     guardian.forget(hit.pid);
                 }
                 self.stages.tell(hit, What::Over(End::Released, None));

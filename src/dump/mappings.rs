@@ -209,7 +209,7 @@ VmFlags: rd mr pf io de dd
     #[test]
     fn our_own_mappings_are_there() {
         let found = of(std::process::id() as Pid).unwrap();
-        let here = &raw const TEXT as u64;
+        let here = TEXT.as_ptr() as u64;
         assert!(found.iter().any(|mapping| (mapping.start..mapping.end).contains(&here)));
         assert!(found.iter().any(|mapping| mapping.name == b"[stack]" && mapping.anonymous));
     }

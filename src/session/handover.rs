@@ -36,14 +36,18 @@ impl Session {
     }
 
     fn open(&mut self, index: usize) {
+        let to_save = self.config.saves.is_some() && !self.hits[index].saved;
         match self.config.action {
             Action::LaunchJson(_) => return self.write_launch(index),
-            Action::Wrap(_) => return self.wrap(index),
+            Action::Wrap(_) if !to_save => return self.wrap(index),
             _ => {}
         }
         if let Err(error) = self.guard(self.hits[index].pid) {
             self.failed(index, &format!("cannot start the guardian: {error}"));
             return;
+        }
+        if to_save {
+            return self.save(index);
         }
         match &self.config.action {
             Action::Hold(_) => self.hold(index),
@@ -52,6 +56,7 @@ impl Session {
                 self.launch(index, place);
             }
             Action::Editor(_) => self.hand_to_editor(index),
+            Action::Nothing => self.let_run_saved(index),
             Action::List | Action::LaunchJson(_) | Action::Wrap(_) => {}
         }
     }
@@ -224,7 +229,7 @@ impl Session {
             Action::Hold(recipe) => recipe.as_deref(),
             Action::Debugger(recipe, _) => Some(recipe.as_ref()),
             Action::Editor(editor) => editor.by_hand.as_ref(),
-            Action::List | Action::LaunchJson(_) | Action::Wrap(_) => None,
+            Action::List | Action::LaunchJson(_) | Action::Wrap(_) | Action::Nothing => None,
         };
         let values = Values { pid: hit.pid, hit: hit.id, port: hit.port, program: &hit.program };
         let words = recipe.map(|recipe| recipe.by_hand(&values)).unwrap_or_default();
@@ -234,7 +239,7 @@ impl Session {
         self.report.hint(format!("let it run on with: tracexec release {}", hit.pid));
     }
 
-    fn not_parked(&self, what: &str, pid: Pid, error: &ParkError) {
+    pub(super) fn not_parked(&self, what: &str, pid: Pid, error: &ParkError) {
         self.report.warn(format!("{what}: not handed over, {error}"));
         if let ParkError::Refused(error) = error
             && error.raw_os_error() == Some(libc::EPERM)
@@ -348,7 +353,7 @@ impl Session {
 }
 
 /// Whether debuggers that we start may attach to whatever they like.
-fn privileged() -> bool {
+pub(super) fn privileged() -> bool {
     nix::unistd::Uid::effective().is_root()
         && Status::read(std::process::id() as Pid).is_ok_and(|status| status.may_trace_anything())
 }

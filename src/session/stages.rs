@@ -77,6 +77,7 @@ struct Line<'a> {
     port: Option<u16>,
     end: Option<End>,
     why: Option<&'a str>,
+    saved: Option<Bytes<'a>>,
 }
 
 /// Tells of stages where that was asked for.
@@ -108,7 +109,11 @@ impl Stages {
         let debugger = match &config.action {
             Action::Debugger(recipe, _) => Some(recipe.debugger.name.clone()),
             Action::Editor(editor) => Some(editor.kind.name().to_string()),
-            Action::Hold(_) | Action::List | Action::LaunchJson(_) | Action::Wrap(_) => None,
+            Action::Hold(_)
+            | Action::List
+            | Action::LaunchJson(_)
+            | Action::Wrap(_)
+            | Action::Nothing => None,
         };
         Ok(Stages { journal, debugger })
     }
@@ -141,6 +146,7 @@ impl Stages {
             port: (hit.port != 0).then_some(hit.port),
             end,
             why,
+            saved: hit.folder.as_ref().map(|folder| Bytes(folder.as_os_str().as_encoded_bytes())),
         };
         if let Ok(line) = json::line(&line) {
             journal.write(line);
@@ -161,6 +167,6 @@ fn debugger_pid(hit: &Hit) -> Option<Pid> {
         Stage::Attached(None) => {
             Status::read(hit.pid).ok().map(|status| status.tracer).filter(|&tracer| tracer != 0)
         }
-        Stage::Waiting(_) | Stage::Launching(_) | Stage::Over => None,
+        Stage::Waiting(_) | Stage::Launching(_) | Stage::Saving(_) | Stage::Over => None,
     }
 }
