@@ -9,6 +9,7 @@ use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use crate::launcher::listen::Listen;
 use crate::launcher::shim::decode;
 use crate::report::Color;
+use crate::save::Save;
 use crate::settings;
 use crate::sys::Pid;
 
@@ -58,8 +59,26 @@ pub fn command() -> clap::Command {
     let debug = command.find_subcommand("debug").cloned().unwrap_or_default();
     let options = settings::KEYS.iter().filter_map(|key| find(&debug, key.id).cloned());
     command = command.mut_subcommand("config", |config| config.args(options));
-    command
+    // What contradicts what is told where the command line of `debug` is made of them.
+    let alone = |arg: clap::Arg| arg.conflicts_with(clap::builder::Resettable::Reset);
+    let options = RERUN.iter().filter_map(|id| find(&debug, id).cloned().map(alone));
+    command.mut_subcommand("rerun", |rerun| rerun.args(options))
 }
+
+/// The options of `debug` that `rerun` has, too, by what clap knows them by.
+pub const RERUN: [&str; 11] = [
+    "backend",
+    "debugger",
+    "place",
+    "break_at",
+    "files",
+    "commands",
+    "workspace",
+    "wrap",
+    "hold",
+    "hits_json",
+    "attach_timeout",
+];
 
 /// The option that a key stands for.
 pub fn option(key: &settings::Key) -> Option<clap::Arg> {
@@ -78,6 +97,8 @@ pub enum Command {
     Debug(Box<Debug>),
     /// List running sessions and their hits
     Ps,
+    /// Run a match again that `debug --save repro` has saved, under a debugger
+    Rerun(Rerun),
     /// Let matches of running sessions run on
     Release(Release),
     /// List the debuggers and places that there are, or show one
@@ -105,6 +126,9 @@ pub enum Command {
         socket: PathBuf,
         hit: u64,
     },
+    /// Becomes the program that a hit's folder tells of
+    #[command(hide = true)]
+    Again { folder: PathBuf },
     /// Sets parked processes running if tracexec dies
     #[command(hide = true)]
     Guardian { stopped: Option<i32>, switch: Option<i32> },
@@ -157,6 +181,13 @@ pub struct Debug {
     /// Run the match under this program, in its place: valgrind, strace -D, perf record, env...
     #[arg(long, value_name = "'PROGRAM ARGS'", conflicts_with_all = ["hold", "list", "debugger", "place", "break_at", "files", "commands", "launch_json"], help_heading = "What is done with a match")]
     pub wrap: Option<String>,
+    /// Save this of each match before anything else becomes of it, a folder each; it then runs on, unless
+    /// a debugger is asked for
+    #[arg(long, value_name = "WHAT", value_delimiter = ',', requires = "to", conflicts_with_all = ["list", "launch_json"], help_heading = "What is done with a match")]
+    pub save: Vec<Save>,
+    /// The folder in which --save makes its folders
+    #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath, requires = "save", help_heading = "What is done with a match")]
+    pub to: Option<PathBuf>,
     /// With --in vscode and --launch-json: the folder whose .vscode/launch.json is edited
     #[arg(long, value_name = "DIR", help_heading = "What is done with a match")]
     pub workspace: Option<PathBuf>,
@@ -239,6 +270,13 @@ pub enum OnFailure {
     Resume,
     /// It stays stopped, as with --hold
     Hold,
+}
+
+#[derive(Debug, Args)]
+pub struct Rerun {
+    /// The folder of the match
+    #[arg(value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
+    pub folder: PathBuf,
 }
 
 #[derive(Debug, Args)]

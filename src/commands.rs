@@ -1,5 +1,8 @@
 //! The subcommands: each is handed what was typed, and gives the status to exit with.
 
+mod rerun;
+
+use std::ffi::OsString;
 use std::io::{self, Write};
 
 use clap::{ArgMatches, FromArgMatches};
@@ -12,6 +15,7 @@ use crate::guardian;
 use crate::launcher::catalog::{self, Catalog};
 use crate::launcher::{editor, relay, shim};
 use crate::report::{Report, Trouble};
+use crate::repro;
 use crate::session;
 use crate::settings::{self, Settings};
 
@@ -48,7 +52,14 @@ fn dispatch(cli: Cli, matches: &ArgMatches, report: &mut Report) -> Result<u8, T
     let global = cli.global;
     config::change_directory(global.directory.as_ref())?;
     match cli.command {
-        Command::Debug(_) => debug(&global, matches, report),
+        Command::Debug(_) => debug(&global, matches, None, report),
+        Command::Rerun(rerun) => {
+            let matches = matches.subcommand_matches("rerun").unwrap_or(matches);
+            let line = rerun::command_line(&rerun.folder, matches)?;
+            let matches = cli::command().try_get_matches_from(&line).map_err(no_line)?;
+            debug(&global, &matches, Some(&line), report)
+        }
+        Command::Again { folder } => Err(repro::run_again(&folder, *report)),
         Command::Config => show_config(&global, matches),
         Command::Ps => ps(),
         Command::Release(release) => self::release(&release),
@@ -57,7 +68,7 @@ fn dispatch(cli: Cli, matches: &ArgMatches, report: &mut Report) -> Result<u8, T
             Some(cli::TemplatesCommand::Show { name }) => show_template(&name),
         },
         Command::Doctor => {
-            let (color, trouble) = match settings(&global, matches) {
+            let (color, trouble) = match settings(&global, matches, None) {
                 Ok((_, cli, _)) => (cli.global.color, None),
                 Err(trouble) => (global.color, Some(trouble)),
             };
@@ -79,23 +90,39 @@ fn dispatch(cli: Cli, matches: &ArgMatches, report: &mut Report) -> Result<u8, T
     }
 }
 
-/// The settings that hold beside what was typed, and the command line with them as its defaults.
+/// What we have looked at already, or put together ourselves, is no command line.
+fn no_line(error: clap::Error) -> Trouble {
+    Trouble::new(error.to_string())
+}
+
+/// The settings that hold beside what was typed, and the command line with them as its defaults. `line`
+/// stands for our own command line.
 fn settings(
     global: &cli::Global,
     typed: &ArgMatches,
+    line: Option<&[OsString]>,
 ) -> Result<(Settings, Cli, ArgMatches), Trouble> {
     let (settings, _) = Settings::load(global)?;
     let of_subcommand = typed.subcommand().map_or(typed, |(_, matches)| matches);
     let settings = settings.without_typed(|id| settings::typed(of_subcommand, id));
+    let command = settings.as_defaults(cli::command());
     // Each value has been looked at, so that this cannot fail.
-    let trouble = |error: clap::Error| Trouble::new(error.to_string());
-    let matches = settings.as_defaults(cli::command()).try_get_matches().map_err(trouble)?;
-    let cli = Cli::from_arg_matches(&matches).map_err(trouble)?;
+    let matches = match line {
+        None => command.try_get_matches(),
+        Some(line) => command.try_get_matches_from(line),
+    };
+    let matches = matches.map_err(no_line)?;
+    let cli = Cli::from_arg_matches(&matches).map_err(no_line)?;
     Ok((settings, cli, matches))
 }
 
-fn debug(global: &cli::Global, typed: &ArgMatches, report: &mut Report) -> Result<u8, Trouble> {
-    let (settings, cli, matches) = settings(global, typed)?;
+fn debug(
+    global: &cli::Global,
+    typed: &ArgMatches,
+    line: Option<&[OsString]>,
+    report: &mut Report,
+) -> Result<u8, Trouble> {
+    let (settings, cli, matches) = settings(global, typed, line)?;
     *report = Report::new(cli.global.color, cli.global.verbose);
     let Command::Debug(debug) = cli.command else { return Ok(OWN_ERROR) };
     let matches = matches.subcommand_matches("debug").unwrap_or(&matches);

@@ -23,6 +23,7 @@ use crate::launcher::listen::Listen;
 use crate::launcher::place::Place;
 use crate::launcher::template::{Debugger, Piece};
 use crate::report::Trouble;
+use crate::save::Saves;
 use crate::settings::{built_in, typed};
 use crate::wrapped::Wrapper;
 
@@ -41,6 +42,8 @@ pub enum Action {
     LaunchJson(Box<Editor>),
     /// It runs under another program.
     Wrap(Box<Wrapper>),
+    /// It runs on, once something of it has been saved.
+    Nothing,
 }
 
 /// A session to be.
@@ -62,6 +65,8 @@ pub struct Session {
     pub attach_timeout: Option<Duration>,
     /// Where each stage of each hit is told as JSON.
     pub hits_json: Option<File>,
+    /// What is kept of each hit.
+    pub saves: Option<Saves>,
     pub command: Vec<OsString>,
     pub identity: Option<Identity>,
 }
@@ -104,6 +109,8 @@ impl Session {
             Action::Hold(by_hand()?.map(Box::new))
         } else if let Some(wrapper) = &debug.wrap {
             Action::Wrap(Box::new(Wrapper::parse(wrapper)?))
+        } else if !debug.save.is_empty() && !asks_for_debugger(matches) {
+            Action::Nothing
         } else if debug.launch_json {
             Action::LaunchJson(Box::new(editor(&debug, matches)?))
         } else if debug.place == editor::VSCODE {
@@ -138,6 +145,11 @@ impl Session {
             )
             .hint("choose --in tmux, or leave --sessions away"));
         }
+        let saves = debug.to.as_deref().map(|to| {
+            let debugger = typed(matches, "debugger").then_some(debug.debugger.as_str());
+            Saves::new(&debug.save, to, debugger)
+        });
+        let saves = saves.transpose()?;
         let hits_json = debug.hits_json.as_deref().map(journal::open).transpose()?;
         // Nor does it know that somebody attaches by hand.
         let attach_timeout =
@@ -146,11 +158,16 @@ impl Session {
             filter: Arc::new(filter),
             backend: debug.backend,
             system: debug.system,
-            action,
             remote,
             skip: debug.skip,
             max_hits: if debug.once { Some(1) } else { debug.max_hits },
-            sessions: sessions.or(if hold { None } else { Some(1) }),
+            sessions: sessions.or(match action {
+                Action::Nothing => {
+                    std::thread::available_parallelism().ok().map(|n| n.get() as u64)
+                }
+                _ if hold => None,
+                _ => Some(1),
+            }),
             when_busy: debug.when_busy.unwrap_or(match debug.system {
                 // To stop what others run until somebody has time for it is no small thing.
                 true => WhenBusy::Skip,
@@ -159,10 +176,17 @@ impl Session {
             on_failure: debug.on_launch_failure,
             attach_timeout: attach_timeout.or((!by_hand).then_some(ATTACH_TIMEOUT)),
             hits_json,
+            saves,
+            action,
             command: debug.command,
             identity: identity(global)?,
         })
     }
+}
+
+/// Whether something was typed that only a debugger needs.
+fn asks_for_debugger(matches: &ArgMatches) -> bool {
+    ["debugger", "place", "break_at", "files", "commands"].iter().any(|id| typed(matches, id))
 }
 
 /// What --system wants.

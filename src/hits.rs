@@ -1,10 +1,14 @@
 //! A hit and its stages: waiting, (launching,) parked, attached, over. Each passage is one function.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
 use std::process::Child;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::control::{Client, HitState, Reply};
+use crate::dump::Focus;
 use crate::escape;
 use crate::fault;
 use crate::judge::Program;
@@ -31,6 +35,13 @@ pub struct Hit {
     pub findings: Findings,
     /// What runs in our terminal, or writes to our standard error, on behalf of this hit: we outlast it.
     pub shim: Option<Child>,
+    /// The folder in which something of it was saved.
+    pub folder: Option<PathBuf>,
+    /// Whether that has been tried.
+    pub saved: bool,
+    /// What it is stopped for, where that is not its exec.
+    pub focus: Focus,
+    pub moment: &'static str,
     /// Who lent us the terminal on which that runs.
     pub lender: Option<Client>,
 }
@@ -40,6 +51,8 @@ pub enum Stage {
     Waiting(Held),
     /// The same, and its debugger's place is being made.
     Launching(Launching),
+    /// In state T, in the hands of a thread that saves it; the guardian knows of it.
+    Saving(Saving),
     /// In state T, traced by nobody; the guardian knows of it.
     Parked(Parked),
     /// In a debugger's hands, its SIGCONT sent.
@@ -54,6 +67,11 @@ pub struct Launching {
     /// The terminal's command, if it is not the shim itself.
     pub opener: Option<Child>,
     pub deadline: Instant,
+}
+
+pub struct Saving {
+    /// Set when it is not wanted any more.
+    pub cancelled: Arc<AtomicBool>,
 }
 
 pub struct Parked {
@@ -126,6 +144,10 @@ impl Hit {
             pid: held.pid(),
             program,
             pidfd,
+            focus: Focus { tid: held.pid(), signal: None },
+            moment: "exec",
+            folder: None,
+            saved: false,
             stage: Stage::Waiting(held),
             place: None,
             findings: Findings::default(),
@@ -136,8 +158,7 @@ impl Hit {
 
     /// Whether it counts against the number of sessions.
     pub fn is_active(&self) -> bool {
-        let busy =
-            matches!(self.stage, Stage::Launching(_) | Stage::Parked(_) | Stage::Attached(_));
+        let busy = !matches!(self.stage, Stage::Waiting(_) | Stage::Over);
         busy || self.shim.is_some()
     }
 
@@ -149,7 +170,7 @@ impl Hit {
     /// polled for.
     pub fn look_again(&self) -> Option<Duration> {
         match &self.stage {
-            Stage::Waiting(_) => None,
+            Stage::Waiting(_) | Stage::Saving(_) => None,
             Stage::Launching(_) => Some(Duration::from_millis(10)),
             // A debugger attaches within a second, as a rule, and ought not to wait for us.
             Stage::Parked(parked)
@@ -208,6 +229,10 @@ impl Hit {
             Stage::Waiting(held) => held.release(),
             Stage::Launching(launching) => launching.held.release(),
             Stage::Parked(_) => self.send_continue(),
+            Stage::Saving(saving) => {
+                saving.cancelled.store(true, Ordering::Relaxed);
+                self.send_continue();
+            }
             other => {
                 self.stage = other;
                 return false;
@@ -243,7 +268,7 @@ impl Hit {
             Stage::Launching(launching) => launching.look(self.shim.as_mut()),
             Stage::Parked(_) => self.look_parked(),
             Stage::Attached(_) => self.look_attached(),
-            Stage::Waiting(_) | Stage::Over => None,
+            Stage::Waiting(_) | Stage::Saving(_) | Stage::Over => None,
         }
     }
 
@@ -294,6 +319,7 @@ impl Hit {
     pub fn state(&self) -> HitState {
         let (stage, debugger) = match &self.stage {
             Stage::Waiting(_) | Stage::Launching(_) => ("waiting", None),
+            Stage::Saving(_) => ("saving", None),
             Stage::Parked(parked) => ("parked", parked.debugger.as_ref().map(|d| d.pid)),
             Stage::Attached(debugger) => ("attached", debugger.as_ref().map(|d| d.pid)),
             Stage::Over => ("over", None),

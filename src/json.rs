@@ -4,8 +4,9 @@ use std::io;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use serde::de::Error;
 use serde::ser::SerializeMap;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::escape;
 
@@ -21,6 +22,33 @@ impl Serialize for Bytes<'_> {
                 let mut map = serializer.serialize_map(Some(1))?;
                 map.serialize_entry("bytes", &BASE64_STANDARD.encode(self.0))?;
                 map.end()
+            }
+        }
+    }
+}
+
+/// The same, owned, which can be read back.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OwnedBytes(pub Vec<u8>);
+
+impl Serialize for OwnedBytes {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Bytes(&self.0).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for OwnedBytes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<OwnedBytes, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Form {
+            Text(String),
+            Other { bytes: String },
+        }
+        match Form::deserialize(deserializer)? {
+            Form::Text(text) => Ok(OwnedBytes(text.into_bytes())),
+            Form::Other { bytes } => {
+                BASE64_STANDARD.decode(bytes).map(OwnedBytes).map_err(D::Error::custom)
             }
         }
     }
@@ -72,6 +100,14 @@ mod tests {
         assert_eq!(shown("é\"\\".as_bytes()), "\"é\\\"\\\\\"\n");
         assert_eq!(shown(b"a\xff"), "{\"bytes\":\"Yf8=\"}\n");
         assert_eq!(shown(b""), "\"\"\n");
+    }
+
+    #[test]
+    fn what_was_written_is_read_back() {
+        for bytes in [&b"a\x1b"[..], b"\xff\x00", b"", "é".as_bytes()] {
+            let line = shown(bytes);
+            assert_eq!(serde_json::from_str::<OwnedBytes>(&line).unwrap().0, bytes);
+        }
     }
 
     #[test]

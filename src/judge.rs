@@ -6,6 +6,7 @@ use crate::escape;
 use crate::event::{Facts, Faults, Reading, Strings};
 use crate::filter::{Answer, Filter, Judgement};
 use crate::notify::Sender;
+use crate::save::Saved;
 use crate::source::recorded::Recorded;
 use crate::source::{Held, Judge, NotHeld, SourceEvent, Stop};
 use crate::sys::Pid;
@@ -19,10 +20,12 @@ pub enum Notice {
     Match(Held, Box<Program>),
     /// A match that runs on: only a list was asked for, or it is about to die.
     Passed(Box<Program>, Option<NotHeld>),
+    /// What was kept of a hit, by its number.
+    Saved(u64, Box<Saved>),
 }
 
 /// What is kept of a match, for people and templates.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Program {
     pub pid: Pid,
     pub argv: Strings,

@@ -2,6 +2,7 @@
 //!
 //! ARCHITECTURE.md tells how the modules belong together.
 
+pub mod caller;
 pub mod cgroup;
 pub mod cli;
 pub mod commands;
@@ -24,6 +25,8 @@ pub mod launcher;
 pub mod notify;
 pub mod procfs;
 pub mod report;
+pub mod repro;
+pub mod save;
 pub mod session;
 pub mod settings;
 pub mod source;

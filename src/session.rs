@@ -6,6 +6,7 @@ mod ending;
 mod findings;
 mod handover;
 mod remember;
+mod saving;
 mod sources;
 mod stages;
 mod wrapping;
@@ -13,6 +14,7 @@ mod wrapping;
 use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -26,7 +28,7 @@ use crate::event::Faults;
 use crate::guardian::Guardian;
 use crate::hits::{self, Hit, Progress, Stage};
 use crate::judge::{Matcher, Notice, Program, Tally};
-use crate::notify::{self, Receiver};
+use crate::notify::{self, Receiver, Sender};
 use crate::report::{self, Report, Trouble};
 use crate::source::{ExitStatus, Held, NotHeld, Source, SourceEvent};
 use crate::sys::{self, Inherited, Pid};
@@ -50,6 +52,10 @@ pub struct Session {
     /// Which of the debuggers work, of those that were asked for.
     checked: HashMap<usize, bool>,
     wraps: Arc<Wraps>,
+    /// For threads of ours that have something to tell.
+    sender: Sender<Notice>,
+    /// Threads that save hits.
+    savers: Vec<JoinHandle<()>>,
     /// Matches, by what became of them.
     counts: Counts,
     /// The status to exit with, once it is known.
@@ -101,6 +107,8 @@ pub fn run(mut config: config::Session, report: Report) -> Result<u8, Trouble> {
         memory,
         checked: HashMap::new(),
         wraps,
+        sender,
+        savers: Vec::new(),
         counts: Counts::default(),
         status: None,
         ending: false,
@@ -188,6 +196,7 @@ impl Session {
             }
             Notice::Match(held, program) => self.matched(held, program),
             Notice::Passed(program, why) => self.passed(&program, why),
+            Notice::Saved(id, saved) => self.was_saved(id, *saved),
         }
         Ok(())
     }
@@ -299,9 +308,8 @@ impl Session {
             if pid.is_some_and(|pid| pid != hit.pid) {
                 continue;
             }
-            let was_parked = matches!(hit.stage, Stage::Parked(_));
             if hit.let_run() {
-                if was_parked && let Some(guardian) = &mut self.guardian {
+                if let Some(guardian) = &mut self.guardian {
                     guardian.forget(hit.pid);
                 }
                 self.stages.tell(hit, What::Over(End::Released, None));

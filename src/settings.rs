@@ -88,7 +88,11 @@ impl Settings {
                 command = command.mut_arg(id, |arg| arg.default_values(values()));
                 continue;
             }
-            for name in ["debug", "config"] {
+            for name in ["debug", "config", "rerun"] {
+                let has = |sub: &clap::Command| sub.get_arguments().any(|arg| arg.get_id() == id);
+                if !command.find_subcommand(name).is_some_and(has) {
+                    continue;
+                }
                 command = command.mut_subcommand(name, |sub| {
                     sub.mut_arg(id, |arg| arg.default_values(values()))
                 });

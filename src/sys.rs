@@ -423,6 +423,28 @@ pub fn set_window_size(fd: BorrowedFd<'_>, size: &libc::winsize) -> io::Result<(
     .map(drop)
 }
 
+/// Makes `number` another name of an open descriptor, and has it live on in what we execute. What it was
+/// before is closed.
+pub fn place_descriptor(fd: BorrowedFd<'_>, number: RawFd) -> io::Result<()> {
+    // SAFETY: takes numbers; the caller says that nothing of ours has this one.
+    check(unsafe { libc::dup2(fd.as_raw_fd(), number) } as c_long).map(drop)
+}
+
+/// Closes a descriptor that was given to us.
+pub fn close_number(number: RawFd) {
+    // SAFETY: as above.
+    unsafe { libc::close(number) };
+}
+
+/// A copy of a descriptor with a number from `least` on.
+pub fn raise_descriptor(fd: OwnedFd, least: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: on success the kernel gives a new descriptor that nobody else owns.
+    unsafe {
+        let new = check(libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, least) as c_long)?;
+        Ok(OwnedFd::from_raw_fd(new as RawFd))
+    }
+}
+
 /// Sets FD_CLOEXEC, for calls that cannot create with it.
 pub fn close_on_exec(fd: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: sets a flag of a descriptor that is borrowed for the call.

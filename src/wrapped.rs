@@ -70,20 +70,19 @@ pub enum WrapError {
 /// A name by which a process that has just executed its program can execute it again: the one that was
 /// used, where it still leads there; for a script that of its interpreter.
 pub fn name_of(pid: Pid, program: &Program) -> Option<Vec<u8>> {
-    let image = fs::metadata(procfs::path(pid, "exe")).ok();
-    let leads_there = |name: &&[u8]| {
-        let there = fs::metadata(procfs::as_seen_by(pid, name)).ok();
-        !name.is_empty()
-            && there.zip(image.as_ref()).is_some_and(|(there, image)| {
-                (there.dev(), there.ino()) == (image.dev(), image.ino())
-            })
-    };
     let first = program.argv.get(0).unwrap_or_default();
     let names = [program.filename.as_slice(), first, program.exe.as_slice()];
-    let name = names.into_iter().find(leads_there)?;
+    let name = names.into_iter().find(|name| leads_to_program(pid, name))?;
     // It is neither to be looked for in PATH nor to be taken for an option.
     let is_plain = memchr::memchr(b'/', name).is_some() && !name.starts_with(b"-");
     Some(if is_plain { name.to_vec() } else { [b"./", name].concat() })
+}
+
+/// Whether what process `pid` knows by this name is its own program.
+pub fn leads_to_program(pid: Pid, name: &[u8]) -> bool {
+    let there = fs::metadata(procfs::as_seen_by(pid, name)).ok();
+    let there = there.map(|metadata| (metadata.dev(), metadata.ino()));
+    !name.is_empty() && there.is_some() && there == file_of(pid).ok()
 }
 
 /// The processes that run under a wrapper.

@@ -136,7 +136,7 @@ impl Debugger {
                 // It does not read the wide ones of a core.
                 "register read",
                 "register read xmm0 xmm1",
-                "script p = lldb.debugger.GetSelectedTarget().GetProcess(); [print(f, f.get_all_variables()) for t in sorted(p, key=lambda t: t.GetThreadID()) for f in t]",
+                "script p = lldb.debugger.GetSelectedTarget().GetProcess(); [print(f, *f.GetVariables(True, True, False, True)) for t in sorted(p, key=lambda t: t.GetThreadID()) for f in t]",
                 "frame select 25",
                 "frame variable",
             ],

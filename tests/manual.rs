@@ -14,12 +14,13 @@ use tracexec::filter::{Filter, SystemNames};
 use tracexec::launcher::catalog::Catalog;
 use tracexec::settings::{self, Folder, KEYS};
 
-const PAGES: [&str; 6] = [
+const PAGES: [&str; 7] = [
     "tracexec.1",
     "tracexec-config.5",
     "tracexec-debug.1",
     "tracexec-doctor.1",
     "tracexec-filter.7",
+    "tracexec-rerun.1",
     "tracexec-templates.5",
 ];
 
@@ -75,6 +76,13 @@ fn the_pages_have_the_options_of_the_command_line_and_no_others() {
     let release = accepted(cli.find_subcommand("release").unwrap(), false);
     of_page.retain(|option| !release.contains(option));
     assert_eq!(of_page, global);
+}
+
+#[test]
+fn the_page_of_rerun_has_its_options_and_no_others() {
+    let cli = tracexec::cli::command();
+    let rerun = cli.find_subcommand("rerun").unwrap();
+    assert_eq!(documented(&page("tracexec-rerun.1")), accepted(rerun, false));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! that its pid is the debugger's.
 
 use std::ffi::{CString, OsString};
+use std::fs::File;
 use std::io::{self, Seek, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -18,6 +19,7 @@ use super::command::ReadyWord;
 use crate::control::{self, Reply, Request};
 use crate::identity::Identity;
 use crate::report::Trouble;
+use crate::sys;
 
 /// The hidden subcommand that [`run`]s, and the one with a terminal of its own ([`super::relay`]).
 pub const SUBCOMMAND: &str = "shim";
@@ -154,8 +156,9 @@ fn become_debugger(socket: &Path, hit: u64) -> Trouble {
 /// Executes the order in place of this process.
 fn execute(order: Order) -> Trouble {
     let mut words = Vec::new();
+    let mut scripts = Vec::new();
     for word in order.words {
-        match ready(word) {
+        match ready(word, &mut scripts) {
             Ok(word) => words.push(word),
             Err(error) => {
                 return Trouble::new(format!("cannot make a debugger script: {error}"));
@@ -185,36 +188,38 @@ fn execute(order: Order) -> Trouble {
             None => command.env_remove(name),
         };
     }
+    sys::inherit(&mut command, scripts.iter().map(File::as_raw_fd).collect());
     let error = command.exec();
     let shown = crate::escape::word(program.as_bytes());
     Trouble::new(format!("cannot execute {shown}: {error}"))
 }
 
-/// The word, its file made.
-fn ready(word: ReadyWord) -> io::Result<OsString> {
+/// The word, its file made and added to `scripts`.
+pub fn ready(word: ReadyWord, scripts: &mut Vec<File>) -> io::Result<OsString> {
+    let mut script = |content: &str| {
+        let (path, script) = file(content)?;
+        scripts.push(script);
+        Ok::<_, io::Error>(path)
+    };
     Ok(match word {
         ReadyWord::Text(text) => text,
-        ReadyWord::File(content) => file(&content)?.into(),
+        ReadyWord::File(content) => script(&content)?.into(),
         ReadyWord::Around(before, content, after) => {
             let mut word = before;
-            word.push(file(&content)?);
+            word.push(script(&content)?);
             word.push(after);
             word
         }
     })
 }
 
-/// A file in memory that the debugger inherits, and its path.
-fn file(content: &str) -> io::Result<String> {
+/// A file in memory, and its path in a program that inherits it.
+fn file(content: &str) -> io::Result<(String, File)> {
     let name = CString::new("tracexec-script")?;
-    let fd = memfd_create(name.as_c_str(), MFdFlags::empty())?;
-    let mut file = std::fs::File::from(fd);
+    let mut file = File::from(memfd_create(name.as_c_str(), MFdFlags::MFD_CLOEXEC)?);
     file.write_all(content.as_bytes())?;
     file.rewind()?;
-    let path = format!("/dev/fd/{}", file.as_raw_fd());
-    // It stays open across the exec.
-    std::mem::forget(file);
-    Ok(path)
+    Ok((format!("/dev/fd/{}", file.as_raw_fd()), file))
 }
 
 #[cfg(test)]

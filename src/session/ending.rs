@@ -51,6 +51,10 @@ impl Session {
     /// Lets everything go and says what is left to say.
     pub(super) fn finish(&mut self) {
         self.let_all_run();
+        for saver in self.savers.drain(..) {
+            // It looks often whether it is still wanted.
+            let _ = saver.join();
+        }
         for hit in &mut self.hits {
             if matches!(hit.stage, Stage::Attached(_)) {
                 self.stages.tell(hit, What::Over(End::Left, None));

@@ -46,7 +46,7 @@ impl Session {
             Action::Hold(recipe) => recipe.as_deref(),
             Action::Debugger(choice, _) => Some(choice.get(hit.findings.recipe)),
             Action::Editor(editor) => editor.by_hand.as_ref(),
-            Action::List | Action::LaunchJson(_) | Action::Wrap(_) => None,
+            Action::List | Action::LaunchJson(_) | Action::Wrap(_) | Action::Nothing => None,
         }
     }
 }

@@ -35,14 +35,18 @@ impl Session {
     }
 
     fn open(&mut self, index: usize) {
+        let to_save = self.config.saves.is_some() && !self.hits[index].saved;
         match self.config.action {
             Action::LaunchJson(_) => return self.write_launch(index),
-            Action::Wrap(_) => return self.wrap(index),
+            Action::Wrap(_) if !to_save => return self.wrap(index),
             _ => {}
         }
         if let Err(error) = self.guard(self.hits[index].pid) {
             self.failed(index, &format!("cannot start the guardian: {error}"));
             return;
+        }
+        if to_save {
+            return self.save(index);
         }
         match &self.config.action {
             Action::Hold(_) => self.hold(index),
@@ -51,6 +55,7 @@ impl Session {
                 self.launch(index, place);
             }
             Action::Editor(_) => self.hand_to_editor(index),
+            Action::Nothing => self.let_run_saved(index),
             Action::List | Action::LaunchJson(_) | Action::Wrap(_) => {}
         }
     }
@@ -231,7 +236,7 @@ impl Session {
         self.report.hint(format!("let it run on with: tracexec release {}", hit.pid));
     }
 
-    fn not_parked(&self, what: &str, pid: Pid, error: &ParkError) {
+    pub(super) fn not_parked(&self, what: &str, pid: Pid, error: &ParkError) {
         self.report.warn(format!("{what}: not handed over, {error}"));
         if let ParkError::Refused(error) = error
             && error.raw_os_error() == Some(libc::EPERM)
@@ -343,7 +348,7 @@ impl Session {
 }
 
 /// Whether debuggers that we start may attach to whatever they like.
-fn privileged() -> bool {
+pub(super) fn privileged() -> bool {
     nix::unistd::Uid::effective().is_root()
         && Status::read(std::process::id() as Pid).is_ok_and(|status| status.may_trace_anything())
 }

@@ -77,6 +77,7 @@ struct Line<'a> {
     port: Option<u16>,
     end: Option<End>,
     why: Option<&'a str>,
+    saved: Option<Bytes<'a>>,
 }
 
 /// Tells of stages where that was asked for.
@@ -110,7 +111,11 @@ impl Stages {
                 choice.iter().map(|recipe| recipe.debugger.name.clone()).collect()
             }
             Action::Editor(editor) => vec![editor.kind.name().to_string()],
-            Action::Hold(_) | Action::List | Action::LaunchJson(_) | Action::Wrap(_) => Vec::new(),
+            Action::Hold(_)
+            | Action::List
+            | Action::LaunchJson(_)
+            | Action::Wrap(_)
+            | Action::Nothing => Vec::new(),
         };
         Ok(Stages { journal, debuggers })
     }
@@ -152,6 +157,7 @@ impl Stages {
             port: (hit.findings.port != 0).then_some(hit.findings.port),
             end,
             why,
+            saved: hit.folder.as_ref().map(|folder| Bytes(folder.as_os_str().as_encoded_bytes())),
         };
         if let Ok(line) = json::line(&line) {
             journal.write(line);
@@ -172,6 +178,6 @@ fn debugger_pid(hit: &Hit) -> Option<Pid> {
         Stage::Attached(None) => {
             Status::read(hit.pid).ok().map(|status| status.tracer).filter(|&tracer| tracer != 0)
         }
-        Stage::Waiting(_) | Stage::Launching(_) | Stage::Over => None,
+        Stage::Waiting(_) | Stage::Launching(_) | Stage::Saving(_) | Stage::Over => None,
     }
 }

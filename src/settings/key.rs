@@ -57,11 +57,13 @@ pub const KEYS: [Key; 15] = [
 ];
 
 /// The options that are no keys, and why.
-pub const NOT_KEYS: [(&str, &str); 15] = [
+pub const NOT_KEYS: [(&str, &str); 17] = [
     ("match", "what one session is about"),
     ("system", "what one session is about"),
     ("hold", "what one session is about"),
     ("list", "what one session is about"),
+    ("save", "what one session is about"),
+    ("to", "what one session is about"),
     ("wrap", "what one session is about"),
     ("once", "max-hits = 1 is the same"),
     ("all", "what one session is about"),

@@ -62,7 +62,7 @@ fn variables(block: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
 
 /// The path as it was executed, since some programs go by their name; the resolved one where that is
 /// another file, as for a script.
-fn to_execute(program: &Program) -> Vec<u8> {
+pub fn to_execute(program: &Program) -> Vec<u8> {
     let given =
         Path::new(OsStr::from_bytes(&program.cwd)).join(OsStr::from_bytes(&program.filename));
     let as_given = || {

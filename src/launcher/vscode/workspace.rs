@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::fcntl::{Flock, FlockArg};
-use nix::unistd::{Gid, Uid, setfsgid, setfsuid};
+use nix::unistd::Uid;
 
 use super::document::Document;
+use crate::caller::{As, caller};
 use crate::report::Trouble;
 
 const FOLDER: &str = ".vscode";
@@ -204,39 +205,10 @@ fn umask() -> u32 {
     value.and_then(|value| u32::from_str_radix(value.trim(), 8).ok()).unwrap_or(0o022)
 }
 
-/// Who called us by sudo.
-fn caller() -> Option<(u32, u32)> {
-    let id = |name: &str| std::env::var(name).ok()?.parse().ok();
-    if !Uid::effective().is_root() {
-        return None;
-    }
-    Some((id("SUDO_UID")?, id("SUDO_GID")?)).filter(|(uid, _)| *uid != 0)
-}
-
 /// The ordinary user in whose folder root is.
 fn owner_of(folder: &Path) -> Option<(u32, u32)> {
     // Not of what a link of his leads to.
     let metadata = fs::symlink_metadata(folder.join(FOLDER)).or_else(|_| fs::metadata(folder));
     let metadata = metadata.ok().filter(|_| Uid::effective().is_root())?;
     Some((metadata.uid(), metadata.gid())).filter(|(uid, _)| *uid != 0)
-}
-
-/// While it lives, files are touched with the rights of another user only: what is made is his, and no
-/// link of his making leads us where he could not go.
-struct As;
-
-impl As {
-    fn user(owner: Option<(u32, u32)>) -> Option<As> {
-        let (uid, gid) = owner?;
-        setfsgid(Gid::from_raw(gid));
-        setfsuid(Uid::from_raw(uid));
-        Some(As)
-    }
-}
-
-impl Drop for As {
-    fn drop(&mut self) {
-        setfsuid(Uid::effective());
-        setfsgid(Gid::effective());
-    }
 }

@@ -1,0 +1,122 @@
+//! What it takes to run a program again exactly as it was executed: read while it is stopped at its exec,
+//! kept as `hit.json`, written out as a script for bash, and done by `tracexec rerun`.
+
+mod again;
+mod descriptors;
+mod script;
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::time::SystemTime;
+
+use serde::{Deserialize, Serialize};
+
+use crate::event::Strings;
+use crate::json::OwnedBytes;
+use crate::judge::Program;
+use crate::launcher::vscode::again::to_execute;
+use crate::procfs;
+use crate::report::Trouble;
+use crate::sys::Pid;
+use crate::wrapped::leads_to_program;
+
+pub use again::run as run_again;
+pub use descriptors::Descriptor;
+
+/// The names of the files in a hit's folder.
+pub const RECORD: &str = "hit.json";
+pub const SCRIPT: &str = "repro.sh";
+
+/// It grows when a reader of the old files could not read the new ones.
+const VERSION: u32 = 1;
+
+/// A program, to be run again. `schemas/hit.json` describes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Repro {
+    pub version: u32,
+    pub time: String,
+    /// At which moment of the process this was written.
+    pub moment: String,
+    pub pid: Pid,
+    pub because: String,
+    /// The file to execute; the interpreter's, of a script.
+    pub program: OwnedBytes,
+    pub filename: OwnedBytes,
+    pub argv: Vec<OwnedBytes>,
+    /// As it stood in memory, entry by entry; null if it could not be read.
+    pub env: Option<Vec<OwnedBytes>>,
+    pub cwd: OwnedBytes,
+    pub umask: Option<u32>,
+    pub fds: Vec<Descriptor>,
+}
+
+impl Repro {
+    /// Reads what is known of a stopped process.
+    pub fn read(pid: Pid, program: &Program, moment: &str) -> Repro {
+        let bytes = |bytes: &[u8]| OwnedBytes(bytes.to_vec());
+        let env = fs::read(procfs::path(pid, "environ")).ok();
+        let env = env.map(|block| Strings::from_block(block).iter().map(bytes).collect());
+        Repro {
+            version: VERSION,
+            time: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
+            moment: moment.to_string(),
+            pid,
+            because: program.because.clone(),
+            program: OwnedBytes(file_of(pid, program)),
+            filename: bytes(&program.filename),
+            argv: program.argv.iter().map(bytes).collect(),
+            env,
+            cwd: bytes(&program.cwd),
+            umask: umask(pid),
+            fds: descriptors::of(pid),
+        }
+    }
+
+    /// The file `hit.json`.
+    pub fn record(&self) -> io::Result<Vec<u8>> {
+        let mut text = serde_json::to_vec_pretty(self)?;
+        text.push(b'\n');
+        Ok(text)
+    }
+
+    /// The file `repro.sh`.
+    pub fn script(&self) -> Vec<u8> {
+        script::write(self)
+    }
+
+    /// Reads a hit's folder.
+    pub fn load(folder: &Path) -> Result<Repro, Trouble> {
+        let path = folder.join(RECORD);
+        let shown = crate::escape::word(path.as_os_str().as_encoded_bytes());
+        let text = fs::read(&path).map_err(|error| {
+            Trouble::new(format!("cannot read {shown}: {error}"))
+                .hint("`tracexec debug --save repro --to DIR` makes such a folder for each match")
+        })?;
+        let repro: Repro = serde_json::from_slice(&text)
+            .map_err(|error| Trouble::new(format!("{shown} is not as we write it: {error}")))?;
+        if repro.version != VERSION {
+            let version = repro.version;
+            return Err(Trouble::new(format!(
+                "{shown} is of version {version}, ours is {VERSION}"
+            ))
+            .hint("use the tracexec that wrote it"));
+        }
+        Ok(repro)
+    }
+}
+
+/// The file by the program's own name for itself, where that leads to it without a search.
+fn file_of(pid: Pid, program: &Program) -> Vec<u8> {
+    let name = program.argv.get(0).unwrap_or_default();
+    if memchr::memchr(b'/', name).is_some() && leads_to_program(pid, name) {
+        return name.to_vec();
+    }
+    to_execute(program)
+}
+
+fn umask(pid: Pid) -> Option<u32> {
+    let text = fs::read_to_string(procfs::path(pid, "status")).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("Umask:"))?;
+    u32::from_str_radix(line.trim(), 8).ok()
+}

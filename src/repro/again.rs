@@ -1,0 +1,95 @@
+//! Becomes the program that a hit's folder tells of: the COMMAND of `tracexec rerun`.
+
+use std::ffi::{CString, OsStr};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use nix::sys::stat::{Mode, umask};
+use nix::unistd::execve;
+
+use super::Repro;
+use crate::escape;
+use crate::report::{Report, Trouble};
+use crate::sys::{self, Inherited};
+
+/// Executes the program in our place; returns only if that fails.
+pub fn run(folder: &Path, report: Report) -> Trouble {
+    // The signals that we were given, and no others, are for the program.
+    let inherited = Inherited::note();
+    match become_it(folder, report, inherited) {
+        Ok(never) => match never {},
+        Err(trouble) => trouble,
+    }
+}
+
+fn become_it(
+    folder: &Path,
+    report: Report,
+    inherited: Inherited,
+) -> Result<std::convert::Infallible, Trouble> {
+    let repro = Repro::load(folder)?;
+    let shown = |bytes: &[u8]| escape::word(bytes);
+    let program = shown(&repro.program.0);
+    let strings = |items: Vec<&[u8]>| -> Result<Vec<CString>, Trouble> {
+        let strings: Result<_, _> = items.into_iter().map(CString::new).collect();
+        strings.map_err(|_| Trouble::new(format!("{program}: there is a NUL byte in a word of it")))
+    };
+    let path = strings(vec![&repro.program.0])?;
+    let argv = strings(repro.argv.iter().map(|word| word.0.as_slice()).collect())?;
+    let env = repro.env.iter().flatten().map(|entry| entry.0.as_slice()).collect();
+    let env = strings(env)?;
+    if repro.env.is_none() {
+        report.warn("the environment could not be read: there is none");
+    }
+    let opened = open(&repro, report)?;
+    std::env::set_current_dir(OsStr::from_bytes(&repro.cwd.0)).map_err(|error| {
+        Trouble::new(format!("cannot change to {}: {error}", shown(&repro.cwd.0)))
+    })?;
+    if let Some(mask) = repro.umask {
+        umask(Mode::from_bits_truncate(mask));
+    }
+    place(&repro, opened)
+        .map_err(|error| Trouble::new(format!("cannot give {program} its descriptors: {error}")))?;
+    inherited.restore();
+    let errno = execve(&path[0], &argv, &env).unwrap_err();
+    Err(Trouble::new(format!("cannot execute {program}: {}", errno.desc())))
+}
+
+/// Opens what can be, with numbers that are in nobody's way.
+fn open(repro: &Repro, report: Report) -> Result<Vec<(RawFd, OwnedFd)>, Trouble> {
+    let highest = repro.fds.iter().map(|fd| fd.number as RawFd).max().unwrap_or_default();
+    let mut opened = Vec::new();
+    for fd in &repro.fds {
+        let target = escape::text(&fd.target.0);
+        let number = fd.number;
+        if let Some(why) = &fd.lost {
+            if number > 2 {
+                let why = escape::text(why.as_bytes());
+                report.warn(format!("descriptor {number} was {why} ({target}) and is not there"));
+            }
+            continue;
+        }
+        let failed = |error: io::Error| {
+            Trouble::new(format!("cannot open {target} as descriptor {number}: {error}"))
+        };
+        let file = fd.open().map_err(failed)?;
+        let raised = sys::raise_descriptor(file.into(), highest.max(2) + 1).map_err(failed)?;
+        opened.push((number as RawFd, raised));
+    }
+    Ok(opened)
+}
+
+/// Gives them their numbers, and closes what was closed.
+fn place(repro: &Repro, opened: Vec<(RawFd, OwnedFd)>) -> io::Result<()> {
+    for (number, fd) in opened {
+        sys::place_descriptor(fd.as_fd(), number)?;
+    }
+    for number in 0..3 {
+        if !repro.fds.iter().any(|fd| fd.number == number) {
+            sys::close_number(number as RawFd);
+        }
+    }
+    Ok(())
+}

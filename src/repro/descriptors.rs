@@ -1,0 +1,86 @@
+//! The descriptors of a process, and which of them can be opened again.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io::{self, Seek, SeekFrom};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+
+use serde::{Deserialize, Serialize};
+
+use crate::event::{Fd, FdKind};
+use crate::json::OwnedBytes;
+use crate::procfs;
+use crate::sys::Pid;
+
+/// An open descriptor.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Descriptor {
+    pub number: u32,
+    /// What it is, in the words of the filter language.
+    pub kind: String,
+    /// Its path, or what the kernel calls it.
+    pub target: OwnedBytes,
+    pub reads: bool,
+    pub writes: bool,
+    pub appends: bool,
+    pub position: u64,
+    /// Why it cannot be opened again; null if it can.
+    pub lost: Option<String>,
+}
+
+/// All descriptors of a process.
+pub fn of(pid: Pid) -> Vec<Descriptor> {
+    procfs::fds(pid).unwrap_or_default().into_iter().map(|fd| describe(pid, fd)).collect()
+}
+
+fn describe(pid: Pid, fd: Fd) -> Descriptor {
+    let text = fs::read_to_string(procfs::path(pid, &format!("fdinfo/{}", fd.number)));
+    let text = text.unwrap_or_default();
+    let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+    let flags = field("flags:").and_then(|flags| i32::from_str_radix(flags, 8).ok());
+    let flags = flags.unwrap_or_default();
+    let mode = flags & libc::O_ACCMODE;
+    Descriptor {
+        number: fd.number,
+        kind: fd.kind.name().to_string(),
+        reads: mode != libc::O_WRONLY,
+        writes: mode != libc::O_RDONLY,
+        appends: flags & libc::O_APPEND != 0,
+        position: field("pos:").and_then(|pos| pos.parse().ok()).unwrap_or_default(),
+        lost: lost(pid, &fd).map(String::from),
+        target: OwnedBytes(fd.target),
+    }
+}
+
+/// Why a descriptor cannot be opened again.
+fn lost(pid: Pid, fd: &Fd) -> Option<&'static str> {
+    match fd.kind {
+        FdKind::File | FdKind::Dir | FdKind::Char => {}
+        FdKind::Tty => return Some("a terminal"),
+        FdKind::Pipe => return Some("a pipe"),
+        FdKind::Socket => return Some("a socket"),
+        FdKind::Block => return Some("a block device"),
+        FdKind::Anon => return Some("no file"),
+    }
+    let there = fs::metadata(procfs::path(pid, &format!("fd/{}", fd.number))).ok();
+    let here = fs::metadata(OsStr::from_bytes(&fd.target)).ok();
+    let same = here
+        .zip(there)
+        .is_some_and(|(here, there)| (here.dev(), here.ino()) == (there.dev(), there.ino()));
+    (!same).then_some("a file without that name any more")
+}
+
+impl Descriptor {
+    /// Opens it again, at its position.
+    pub fn open(&self) -> io::Result<fs::File> {
+        let mut options = fs::OpenOptions::new();
+        options.read(self.reads).write(self.writes && !self.appends).append(self.appends);
+        options.custom_flags(libc::O_NOCTTY);
+        let mut file = options.open(OsStr::from_bytes(&self.target.0))?;
+        if self.position > 0 {
+            file.seek(SeekFrom::Start(self.position))?;
+        }
+        Ok(file)
+    }
+}

@@ -1,0 +1,188 @@
+//! What is kept of a hit (`--save`): a folder with its core, a backtrace, and what it takes to run it again.
+
+mod backtrace;
+mod folder;
+
+use std::fs::{File, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use clap::ValueEnum;
+use nix::sys::signal::SigSet;
+
+use crate::caller::As;
+use crate::dump::{self, Focus};
+use crate::judge::Program;
+use crate::report::Trouble;
+use crate::repro::{self, Repro};
+use crate::sys::Pid;
+
+pub use backtrace::Backtracer;
+
+/// A thing that can be kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Save {
+    /// An ELF core
+    Core,
+    /// Stacks, variables and registers, as text
+    Backtrace,
+    /// A script that runs it again, and the same for `tracexec rerun`
+    Repro,
+}
+
+/// What is to be kept of each hit, and where.
+#[derive(Debug, Clone)]
+pub struct Saves {
+    what: Vec<Save>,
+    to: PathBuf,
+    owner: Option<(u32, u32)>,
+    backtracer: Option<Backtracer>,
+}
+
+/// What is known of a hit that is to be saved. It is in state T, and stays so.
+pub struct Subject {
+    pub pid: Pid,
+    pub hit: u64,
+    pub program: Program,
+    pub focus: Focus,
+    pub moment: &'static str,
+}
+
+/// What has been saved.
+#[derive(Debug, Default)]
+pub struct Saved {
+    /// The folder, if it could be made.
+    pub folder: Option<PathBuf>,
+    pub what: Vec<Save>,
+    /// What could not be, and why.
+    pub failed: Vec<String>,
+}
+
+impl Save {
+    pub fn name(self) -> &'static str {
+        match self {
+            Save::Core => "core",
+            Save::Backtrace => "backtrace",
+            Save::Repro => "repro",
+        }
+    }
+}
+
+impl Saves {
+    /// Makes the folder, if need be: what is wrong with it is to be known before anything runs.
+    pub fn new(what: &[Save], to: &Path, debugger: Option<&str>) -> Result<Saves, Trouble> {
+        let owner = crate::caller::caller();
+        let to = std::path::absolute(to)
+            .map_err(|error| Trouble::new(format!("--to {}: {error}", to.display())))?;
+        folder::make(&to, owner).map_err(|error| {
+            let shown = crate::escape::word(to.as_os_str().as_encoded_bytes());
+            Trouble::new(format!("--to {shown}: cannot make this folder: {error}"))
+                .hint("name a folder in which you can write")
+        })?;
+        let wants = what.contains(&Save::Backtrace);
+        let backtracer = wants.then(|| Backtracer::find(debugger)).transpose()?;
+        let mut kinds = Vec::new();
+        for &kind in what {
+            if !kinds.contains(&kind) {
+                kinds.push(kind);
+            }
+        }
+        Ok(Saves { what: kinds, to, owner, backtracer })
+    }
+
+    /// Saves a process that is in state T, traced by nobody. To be called in a thread of its own, in which
+    /// no signal is to arrive afterwards.
+    pub fn save(&self, subject: &Subject, cancelled: &AtomicBool) -> Saved {
+        // A file that grows beyond a limit of ours is an error like others.
+        let _ = SigSet::all().thread_block();
+        let mut saved = Saved::default();
+        let folder = match folder::for_hit(&self.to, self.owner, subject) {
+            Ok(folder) => saved.folder.insert(folder).clone(),
+            Err(error) => {
+                saved
+                    .failed
+                    .push(format!("cannot make a folder in {}: {error}", self.to.display()));
+                return saved;
+            }
+        };
+        // What is quick comes first, and the core before a debugger comes near.
+        for kind in [Save::Repro, Save::Core, Save::Backtrace] {
+            if !self.what.contains(&kind) || cancelled.load(Ordering::Relaxed) {
+                continue;
+            }
+            let result = match kind {
+                Save::Repro => self.repro(subject, &folder).map_err(|error| error.to_string()),
+                Save::Core => self.core(subject, &folder, "core", cancelled),
+                Save::Backtrace => self.backtrace(subject, &folder, cancelled),
+            };
+            match result {
+                Ok(()) => saved.what.push(kind),
+                Err(why) => saved.failed.push(format!("no {}: {why}", kind.name())),
+            }
+        }
+        saved
+    }
+
+    fn repro(&self, subject: &Subject, folder: &Path) -> io::Result<()> {
+        let repro = Repro::read(subject.pid, &subject.program, subject.moment);
+        let _guard = As::user(self.owner);
+        for (name, text, mode) in
+            [(repro::RECORD, repro.record()?, 0o600), (repro::SCRIPT, repro.script(), 0o700)]
+        {
+            let mut file = temporary(folder)?;
+            file.write_all(&text)?;
+            file.as_file().set_permissions(Permissions::from_mode(mode))?;
+            file.persist_noclobber(folder.join(name)).map_err(|error| error.error)?;
+        }
+        Ok(())
+    }
+
+    /// Writes a core to a file that has its name only once it is whole.
+    fn core(
+        &self,
+        subject: &Subject,
+        folder: &Path,
+        name: &str,
+        cancelled: &AtomicBool,
+    ) -> Result<(), String> {
+        let file = self.as_owner(|| temporary(folder)).map_err(|error| error.to_string())?;
+        let wanted = || !cancelled.load(Ordering::Relaxed);
+        dump::of_stopped(subject.pid, subject.focus, file.as_file(), &wanted)
+            .map_err(|error| error.to_string())?;
+        let persist = || file.persist_noclobber(folder.join(name)).map_err(|error| error.error);
+        self.as_owner(persist).map(drop).map_err(|error| error.to_string())
+    }
+
+    fn backtrace(
+        &self,
+        subject: &Subject,
+        folder: &Path,
+        cancelled: &AtomicBool,
+    ) -> Result<(), String> {
+        let Some(backtracer) = &self.backtracer else { return Err("there is no debugger".into()) };
+        let said = |error: io::Error| error.to_string();
+        let create = || File::create_new(folder.join("backtrace.txt"));
+        let mut file = self.as_owner(create).map_err(said)?;
+        let core = folder.join("core");
+        let borrowed = backtracer.wants_core() && !core.exists();
+        if borrowed {
+            self.core(subject, folder, "core", cancelled)?;
+        }
+        let result = backtracer.write(subject, &core, &mut file, cancelled);
+        if borrowed {
+            let _ = self.as_owner(|| std::fs::remove_file(&core));
+        }
+        result
+    }
+
+    fn as_owner<T>(&self, action: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+        let _guard = As::user(self.owner);
+        action()
+    }
+}
+
+fn temporary(folder: &Path) -> io::Result<tempfile::NamedTempFile> {
+    tempfile::Builder::new().prefix(".new.").tempfile_in(folder)
+}

@@ -1,0 +1,163 @@
+//! The backtrace of a hit, written by a debugger that nobody looks at: gdb, on the process itself, or lldb,
+//! on its core, since lldb would set the process running.
+
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use super::Subject;
+use crate::escape;
+use crate::launcher::catalog::{Catalog, Programs};
+use crate::launcher::command::{Break, Findings, ReadyWord, Recipe, Values};
+use crate::launcher::image::Image;
+use crate::launcher::inside::Inside;
+use crate::launcher::shim;
+use crate::launcher::template::{Piece, Placeholder, Word};
+use crate::report::Trouble;
+use crate::sys::{self, Pid};
+
+/// How long a debugger may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How often is looked whether it is still wanted.
+const LOOK: u16 = 100;
+
+/// A debugger that writes backtraces, by its template.
+#[derive(Debug, Clone)]
+pub struct Backtracer {
+    recipe: Recipe,
+    on_core: bool,
+}
+
+impl Backtracer {
+    /// The one that goes with the session's debugger, else the first that is installed.
+    pub fn find(debugger: Option<&str>) -> Result<Backtracer, Trouble> {
+        let catalog = Catalog::load()?;
+        let mut names = ["gdb-backtrace", "lldb-backtrace"];
+        if debugger.is_some_and(|name| name.starts_with("lldb")) {
+            names.reverse();
+        }
+        let found = names.into_iter().find_map(|name| {
+            let template = catalog.debugger(name)?;
+            let programs = Programs::of(template);
+            let program = programs.program.filter(|_| programs.missing.is_empty())?;
+            let mut recipe = Recipe {
+                debugger: template.clone(),
+                program: Some(program),
+                stop_at: Break::Entry,
+                given: Vec::new(),
+                listen: Default::default(),
+                remember: false,
+            };
+            let on_core = name == "lldb-backtrace";
+            if on_core {
+                recipe.debugger.command = on_core_words();
+            }
+            Some(Backtracer { recipe, on_core })
+        });
+        found.ok_or_else(|| {
+            Trouble::new("--save backtrace: neither gdb nor lldb is installed")
+                .hint("install one of them, or save the core only")
+        })
+    }
+
+    /// Whether it reads a core.
+    pub fn wants_core(&self) -> bool {
+        self.on_core
+    }
+
+    /// Has the debugger write to `file`.
+    pub fn write(
+        &self,
+        subject: &Subject,
+        core: &Path,
+        file: &mut File,
+        cancelled: &AtomicBool,
+    ) -> Result<(), String> {
+        let said = |error: std::io::Error| error.to_string();
+        let (pid, hit, program) = (subject.pid, subject.hit, &subject.program);
+        let findings = Findings {
+            image: Image::of(pid, &program.filename),
+            inside: Inside::of(pid, &program.exe, &program.cwd),
+            ..Findings::default()
+        };
+        let values = Values { pid, hit, program, findings: &findings };
+        let mut words = self.recipe.words(&values);
+        if self.on_core {
+            words.extend(["--core".into(), core.as_os_str().to_os_string()].map(ReadyWord::Text));
+        }
+        let arguments: Vec<String> = subject.program.argv.iter().map(escape::word).collect();
+        let line = arguments.join(" ");
+        writeln!(file, "{line}\nprocess {}, at its {}\n", subject.pid, subject.moment)
+            .map_err(said)?;
+        let mut child = start(words, file).map_err(said)?;
+        let name = escape::text(self.recipe.debugger.name.as_bytes());
+        match wait(&mut child, cancelled) {
+            Some(status) if status.success() => Ok(()),
+            Some(status) => {
+                Err(format!("{name} failed ({status}); backtrace.txt has what it said"))
+            }
+            None => {
+                // It leads a session of its own; until it is waited for, the number is its.
+                let _ = sys::kill(-(child.id() as Pid), libc::SIGKILL);
+                let _ = child.wait();
+                let seconds = PATIENCE.as_secs();
+                let _ = writeln!(file, "\n{name} was ended before its end");
+                Err(format!("{name} took longer than {seconds} s, or was not wanted any more"))
+            }
+        }
+    }
+}
+
+/// lldb's words for a core, which follows them. While the process is there, its file is, whatever has become
+/// of the path.
+fn on_core_words() -> Vec<Word> {
+    let text = |text: &str| vec![Piece::Text(text.to_string())];
+    let exe = [
+        Piece::Text("/proc/".to_string()),
+        Piece::Value(Placeholder::Pid),
+        Piece::Text("/exe".to_string()),
+    ];
+    vec![
+        vec![Piece::Value(Placeholder::Program)],
+        text("--batch"),
+        text("--no-lldbinit"),
+        text("-s"),
+        vec![Piece::Value(Placeholder::File("report".to_string()))],
+        text("--file"),
+        exe.to_vec(),
+    ]
+}
+
+fn start(words: Vec<ReadyWord>, file: &File) -> std::io::Result<Child> {
+    let mut plain = Vec::new();
+    let mut scripts = Vec::new();
+    for word in words {
+        plain.push(shim::ready(word, &mut scripts)?);
+    }
+    let mut command = Command::new(&plain[0]);
+    command.args(&plain[1..]);
+    command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file.try_clone()?);
+    sys::inherit(&mut command, scripts.iter().map(std::os::fd::AsRawFd::as_raw_fd).collect());
+    sys::own_session(&mut command, sys::Controlling::Nothing);
+    sys::unblocked(&mut command);
+    command.spawn()
+}
+
+/// Waits for its end; `None` if that takes too long, or is not wanted any more.
+fn wait(child: &mut Child, cancelled: &AtomicBool) -> Option<std::process::ExitStatus> {
+    let deadline = Instant::now() + PATIENCE;
+    let pidfd = sys::pidfd_open(child.id() as Pid).ok()?;
+    while Instant::now() < deadline && !cancelled.load(Ordering::Relaxed) {
+        let mut fds = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
+        if poll(&mut fds, PollTimeout::from(LOOK)).is_ok_and(|ready| ready > 0) {
+            return child.wait().ok();
+        }
+    }
+    None
+}

@@ -1,0 +1,119 @@
+//! Matches of which something is saved before anything else becomes of them.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::thread;
+
+use super::handover::privileged;
+use super::stages::{End, What};
+use super::{Session, line};
+use crate::diagnose;
+use crate::fault;
+use crate::hits::{Saving, Stage};
+use crate::judge::Notice;
+use crate::save::{Saved, Subject};
+use crate::source::ptrace::{admit, wrap};
+use crate::source::{Admit, Held, Holder, ParkError};
+use crate::sys::{self, Pid};
+use crate::wrapped::{WrapError, WrapOrder};
+
+/// A process in state T that nobody traces, and that is ours to hand over all the same.
+struct Resting {
+    pidfd: OwnedFd,
+}
+
+impl Holder for Resting {
+    fn release(&self, _: Pid) {
+        let _ = sys::pidfd_send_signal(self.pidfd.as_fd(), libc::SIGCONT);
+    }
+
+    fn park(&self, pid: Pid, admit: Admit) -> Result<Option<String>, ParkError> {
+        admit::admit(pid, admit)
+    }
+
+    fn wrap(&self, pid: Pid, order: &WrapOrder) -> Result<bool, WrapError> {
+        wrap::stopped(pid, order).map(|()| true)
+    }
+}
+
+impl Session {
+    /// Parks a match, and has a thread save it.
+    pub(super) fn save(&mut self, index: usize) {
+        let Some(saves) = self.config.saves.clone() else { return };
+        let hit = &mut self.hits[index];
+        hit.saved = true;
+        let Some(held) = hit.take_held() else { return };
+        let (id, pid, what) = (hit.id, hit.pid, line(&hit.program));
+        // The debugger that writes the backtrace is a child of ours.
+        let restricted = fault::admit() || (diagnose::ptrace_scope() == Some(1) && !privileged());
+        let ours = std::process::id() as Pid;
+        if let Err(error) = held.park(if restricted { Admit::Process(ours) } else { Admit::AsIs }) {
+            self.stages.tell(hit, What::Over((&error).into(), Some(&error.to_string())));
+            self.release_guard(pid);
+            return self.not_parked(&what, pid, &error);
+        }
+        let cancelled = Arc::new(AtomicBool::new(false));
+        hit.stage = Stage::Saving(Saving { cancelled: Arc::clone(&cancelled) });
+        let subject = Subject {
+            pid,
+            hit: id,
+            program: hit.program.as_ref().clone(),
+            focus: hit.focus,
+            moment: hit.moment,
+        };
+        let sender = self.sender.clone();
+        let save = move || {
+            let saved = saves.save(&subject, &cancelled);
+            sender.send(Notice::Saved(id, Box::new(saved)));
+        };
+        match thread::Builder::new().name("saver".into()).spawn(save) {
+            Ok(thread) => {
+                self.savers.retain(|thread| !thread.is_finished());
+                self.savers.push(thread);
+            }
+            Err(error) => {
+                let failed = vec![format!("cannot start a thread: {error}")];
+                self.was_saved(id, Saved { failed, ..Saved::default() });
+            }
+        }
+    }
+
+    /// Says what was saved; then comes what would have come without.
+    pub(super) fn was_saved(&mut self, id: u64, saved: Saved) {
+        let Some(hit) = self.hits.iter_mut().find(|hit| hit.id == id) else { return };
+        if !matches!(hit.stage, Stage::Saving(_)) {
+            return;
+        }
+        let what = line(&hit.program);
+        if let Some(folder) = &saved.folder {
+            let names: Vec<&str> = saved.what.iter().map(|kind| kind.name()).collect();
+            let names = if names.is_empty() { "nothing".into() } else { names.join(", ") };
+            let folder = crate::escape::word(folder.as_os_str().as_encoded_bytes());
+            self.report.hit(format!("{what}: {names} in {folder}"));
+        }
+        for why in &saved.failed {
+            self.report.warn(format!("{what}: {why}"));
+        }
+        hit.folder = saved.folder;
+        hit.stage = match hit.pidfd.try_clone().and_then(|ours| Ok((ours, hit.pidfd.try_clone()?)))
+        {
+            Ok((ours, pidfd)) => {
+                Stage::Waiting(Held::new(hit.pid, pidfd, Arc::new(Resting { pidfd: ours })))
+            }
+            Err(_) => {
+                hit.send_continue();
+                Stage::Over
+            }
+        };
+    }
+
+    /// A match of which nothing more is wanted runs on.
+    pub(super) fn let_run_saved(&mut self, index: usize) {
+        let hit = &mut self.hits[index];
+        hit.let_run();
+        let pid = hit.pid;
+        self.stages.tell(&self.hits[index], What::Over(End::Released, None));
+        self.release_guard(pid);
+    }
+}
