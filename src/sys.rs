@@ -128,6 +128,39 @@ pub fn install_wake_handler() -> io::Result<()> {
     Ok(())
 }
 
+/// A clock that interrupts the thread that made it, as [`wake`] does.
+pub struct Alarm(nix::sys::timer::Timer);
+
+impl Alarm {
+    pub fn new() -> io::Result<Alarm> {
+        use nix::sys::signal::{SigEvent, SigevNotify, Signal};
+        let notify = SigevNotify::SigevThreadId {
+            signal: Signal::try_from(WAKE)?,
+            thread_id: gettid(),
+            si_value: 0,
+        };
+        let clock = nix::time::ClockId::CLOCK_MONOTONIC;
+        Ok(Alarm(nix::sys::timer::Timer::new(clock, SigEvent::new(notify))?))
+    }
+
+    /// Interrupts the thread after this time, and again and again until it is set anew: one that comes
+    /// just before a call is lost.
+    pub fn set(&mut self, after: std::time::Duration) -> io::Result<()> {
+        use nix::sys::timer::{Expiration, TimerSetTimeFlags};
+        let again = std::time::Duration::from_millis(20);
+        let after = after.max(std::time::Duration::from_micros(1));
+        let when = Expiration::IntervalDelayed(after.into(), again.into());
+        Ok(self.0.set(when, TimerSetTimeFlags::empty())?)
+    }
+
+    /// No more, until it is set again.
+    pub fn clear(&mut self) -> io::Result<()> {
+        use nix::sys::timer::{Expiration, TimerSetTimeFlags};
+        let never = Expiration::OneShot(std::time::Duration::ZERO.into());
+        Ok(self.0.set(never, TimerSetTimeFlags::empty())?)
+    }
+}
+
 /// The id of the calling thread.
 pub fn gettid() -> Pid {
     // SAFETY: takes no argument and cannot fail.
@@ -204,6 +237,55 @@ pub fn detach(pid: Pid, signal: c_int) -> io::Result<()> {
     ptrace(libc::PTRACE_DETACH, pid, 0, signal as usize).map(drop)
 }
 
+/// PTRACE_INTERRUPT: stops a tracee that was seized, soon.
+pub fn interrupt(pid: Pid) -> io::Result<()> {
+    ptrace(libc::PTRACE_INTERRUPT, pid, 0, 0).map(drop)
+}
+
+/// What is known of a signal that is about to be delivered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SignalInfo {
+    pub code: c_int,
+    /// Where the signal comes from a fault.
+    pub address: u64,
+    /// Where somebody has sent it.
+    pub sender: Pid,
+}
+
+/// PTRACE_GETSIGINFO.
+pub fn signal_info(pid: Pid) -> io::Result<SignalInfo> {
+    let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
+    ptrace(libc::PTRACE_GETSIGINFO, pid, 0, info.as_mut_ptr() as usize)?;
+    // SAFETY: the kernel has filled it; all bit patterns are valid, and both are mere numbers whatever
+    // the signal.
+    unsafe {
+        let info = info.assume_init();
+        let (address, sender) = (info.si_addr() as u64, info.si_pid());
+        Ok(SignalInfo { code: info.si_code, address, sender })
+    }
+}
+
+/// A system call that a tracee is about to make.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Call {
+    pub number: u64,
+    pub first: u64,
+    /// AUDIT_ARCH of it.
+    pub arch: u32,
+}
+
+/// PTRACE_GET_SYSCALL_INFO: `None` unless the tracee is on its way into a call.
+pub fn entered_call(pid: Pid) -> io::Result<Option<Call>> {
+    const GET_SYSCALL_INFO: libc::c_uint = 0x420e;
+    const ENTRY: u64 = 1;
+    // struct ptrace_syscall_info: op, three bytes of padding and arch, ip, sp, nr, six arguments.
+    let mut words = [0u64; 11];
+    let size = size_of_val(&words);
+    ptrace(GET_SYSCALL_INFO, pid, size, words.as_mut_ptr() as usize)?;
+    let call = Call { number: words[3], first: words[4], arch: (words[0] >> 32) as u32 };
+    Ok((words[0] & 0xff == ENTRY).then_some(call))
+}
+
 /// PTRACE_GETEVENTMSG.
 pub fn event_message(pid: Pid) -> io::Result<u64> {
     let mut message: libc::c_ulong = 0;
@@ -255,6 +337,12 @@ pub fn to_clock_ticks(nanoseconds: u64) -> u64 {
 pub fn kill(pid: Pid, signal: c_int) -> io::Result<()> {
     // SAFETY: takes numbers only.
     check(unsafe { libc::kill(pid, signal) } as c_long).map(drop)
+}
+
+/// tgkill(2): a signal for one thread.
+pub fn tgkill(tgid: Pid, tid: Pid, signal: c_int) -> io::Result<()> {
+    // SAFETY: takes numbers only.
+    check(unsafe { libc::syscall(libc::SYS_tgkill, tgid, tid, signal) }).map(drop)
 }
 
 /// Whether `tid` is a thread of process `tgid`.

@@ -86,6 +86,8 @@ impl Recipe {
                 [Piece::Value(Placeholder::Argv)] => {
                     ready.extend(values.program.argv.iter().map(|arg| ReadyWord::Text(os(arg))));
                 }
+                // Where something has happened, there it stays.
+                [Piece::Value(Placeholder::Break)] if values.program.happened.is_some() => {}
                 [Piece::Value(Placeholder::Break)] => {
                     ready.extend(self.expand(self.break_words(), values));
                 }
@@ -140,6 +142,9 @@ impl Recipe {
         let program = values.program;
         match value {
             Placeholder::Pid => values.pid.to_string().into(),
+            Placeholder::Tid => {
+                program.happened.map_or(values.pid, |happened| happened.tid).to_string().into()
+            }
             Placeholder::Hit => values.hit.to_string().into(),
             Placeholder::Port => values.port.to_string().into(),
             Placeholder::Exe => os(&program.exe),
@@ -259,6 +264,7 @@ mod tests {
             exe: b"/tmp/a b\xff".to_vec(),
             cwd: b"/".to_vec(),
             because: String::new(),
+            happened: None,
         }
     }
 

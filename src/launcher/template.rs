@@ -13,6 +13,8 @@ use crate::report::Trouble;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Placeholder {
     Pid,
+    /// The thread to which it happened, or the process.
+    Tid,
     Hit,
     Port,
     Exe,
@@ -70,7 +72,7 @@ pub struct Debugger {
     pub at_location: Option<Vec<Word>>,
     pub given_file: Option<Vec<Word>>,
     pub given_command: Option<Vec<Word>>,
-    /// Scripts, by name: text with {{pid}}, {{hit}}, {{port}} and {{location}} only.
+    /// Scripts, by name: text with {{pid}}, {{tid}}, {{hit}}, {{port}} and {{location}} only.
     pub files: BTreeMap<String, Word>,
 }
 
@@ -165,6 +167,7 @@ fn placeholder(name: &str, context: Context) -> Option<Placeholder> {
     use Context::{DebuggerFile, DebuggerWord, Given, TerminalWord};
     let found = match name {
         "pid" => Placeholder::Pid,
+        "tid" => Placeholder::Tid,
         "hit" => Placeholder::Hit,
         "port" => Placeholder::Port,
         "exe" => Placeholder::Exe,
@@ -191,6 +194,7 @@ fn placeholder(name: &str, context: Context) -> Option<Placeholder> {
     };
     let allowed = match found {
         Placeholder::Pid | Placeholder::Hit => true,
+        Placeholder::Tid => matches!(context, DebuggerFile | DebuggerWord),
         Placeholder::Port => context != TerminalWord,
         Placeholder::Location => matches!(context, DebuggerFile | DebuggerWord),
         Placeholder::Given => context == Given,
@@ -205,7 +209,7 @@ fn placeholder(name: &str, context: Context) -> Option<Placeholder> {
 /// could be a language of its own, in which the value would be read as code.
 fn may_be_embedded(value: &Placeholder, context: Context) -> bool {
     match value {
-        Placeholder::Pid | Placeholder::Hit | Placeholder::Port => true,
+        Placeholder::Pid | Placeholder::Tid | Placeholder::Hit | Placeholder::Port => true,
         Placeholder::Location => context == Context::DebuggerFile,
         Placeholder::Env(_) => true,
         // Quoted for the language that they are named after.
