@@ -8,6 +8,7 @@ use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::launcher::listen::Listen;
 use crate::launcher::shim::decode;
+use crate::moment::{Moments, time_of};
 use crate::report::Color;
 use crate::save::Save;
 use crate::settings;
@@ -140,6 +141,9 @@ pub struct Debug {
     #[arg(short, long = "match", value_name = "EXPR")]
     pub matches: Vec<OsString>,
 
+    /// At which moments a match is held: exec, crash, fail, hang=TIME, or several, with commas between
+    #[arg(long, value_name = "MOMENTS", default_value = "exec", value_parser = Moments::parse, help_heading = "What is watched")]
+    pub on: Moments,
     /// Where exec events come from: eBPF as root where the kernel has it, else ptrace
     #[arg(long, value_name = "SOURCE", default_value = "auto", help_heading = "What is watched")]
     pub backend: Backend,
@@ -238,7 +242,7 @@ pub struct Debug {
     )]
     pub on_launch_failure: OnFailure,
     /// How long a debugger may take to attach: 500ms, 30s, 2m [default: 30s; with --hold: no limit]
-    #[arg(long, value_name = "TIME", value_parser = parse_time, help_heading = "When something goes wrong")]
+    #[arg(long, value_name = "TIME", value_parser = time_of, help_heading = "When something goes wrong")]
     pub attach_timeout: Option<Duration>,
 
     /// The command to run, with its arguments; --system can do without
@@ -305,22 +309,6 @@ pub enum TemplatesCommand {
     },
 }
 
-/// A time with its unit: `500ms`, `30s`, `2m`, `1h`; a bare number is in seconds.
-fn parse_time(text: &str) -> Result<Duration, String> {
-    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let scale = match unit {
-        "ms" => 0.001,
-        "" | "s" => 1.0,
-        "m" | "min" => 60.0,
-        "h" => 3600.0,
-        _ => return Err(format!("`{unit}` is no unit of time; there are ms, s, m and h")),
-    };
-    let number: f64 =
-        number.parse().map_err(|_| "expected a time such as 500ms, 30s or 2m".to_string())?;
-    Duration::try_from_secs_f64(number * scale).map_err(|error| error.to_string())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -332,11 +320,9 @@ mod tests {
 
     #[test]
     fn times_have_units() {
-        assert_eq!(parse_time("500ms"), Ok(Duration::from_millis(500)));
-        assert_eq!(parse_time("2m"), Ok(Duration::from_secs(120)));
-        assert_eq!(parse_time("3"), Ok(Duration::from_secs(3)));
-        assert!(
-            parse_time("3 days").is_err() && parse_time("").is_err() && parse_time("-1s").is_err()
-        );
+        assert_eq!(time_of("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(time_of("2m"), Ok(Duration::from_secs(120)));
+        assert_eq!(time_of("3"), Ok(Duration::from_secs(3)));
+        assert!(time_of("3 days").is_err() && time_of("").is_err() && time_of("-1s").is_err());
     }
 }

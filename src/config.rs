@@ -22,6 +22,7 @@ use crate::launcher::editor::{self, Editor};
 use crate::launcher::listen::Listen;
 use crate::launcher::place::Place;
 use crate::launcher::template::{Debugger, Piece};
+use crate::moment::Moments;
 use crate::report::Trouble;
 use crate::save::Saves;
 use crate::settings::{built_in, typed};
@@ -50,6 +51,7 @@ pub enum Action {
 #[derive(Debug)]
 pub struct Session {
     pub filter: Arc<Filter>,
+    pub moments: Moments,
     pub backend: Backend,
     /// Every exec of the machine is watched.
     pub system: bool,
@@ -93,15 +95,17 @@ pub fn identity(global: &Global) -> Result<Option<Identity>, Trouble> {
 impl Session {
     /// `matches` tells in which order -x and --ex were given.
     pub fn new(debug: Debug, global: &Global, matches: &ArgMatches) -> Result<Session, Trouble> {
-        if debug.matches.is_empty() {
+        if debug.matches.is_empty() && debug.on.exec {
             return Err(Trouble::new("no filter: -m says which execs to stop").hint(
                 "an example: -m 'basename=cc1plus'; --list -m 'argc>0' shows every exec, to choose from",
             ));
         }
         let expressions: Vec<&[u8]> = debug.matches.iter().map(|m| m.as_bytes()).collect();
-        let filter = Filter::new(&expressions, Arc::new(SystemNames)).map_err(|error| {
+        let names = Arc::new(SystemNames);
+        let filter = Filter::of_moments(&expressions, names, debug.on).map_err(|error| {
             Trouble::new(format!("-m: {error}")).hint("tracexec-filter(7) describes the language")
         })?;
+        moments(&debug, matches)?;
         let mut remote = None;
         let action = if debug.list {
             Action::List
@@ -156,6 +160,7 @@ impl Session {
             debug.attach_timeout.filter(|_| !by_hand || typed(matches, "attach_timeout"));
         Ok(Session {
             filter: Arc::new(filter),
+            moments: debug.on,
             backend: debug.backend,
             system: debug.system,
             remote,
@@ -187,6 +192,28 @@ impl Session {
 /// Whether something was typed that only a debugger needs.
 fn asks_for_debugger(matches: &ArgMatches) -> bool {
     ["debugger", "place", "break_at", "files", "commands"].iter().any(|id| typed(matches, id))
+}
+
+/// What --on wants of the other options.
+fn moments(debug: &Debug, matches: &ArgMatches) -> Result<(), Trouble> {
+    let on = debug.on;
+    if on.follow() && debug.system {
+        return Err(Trouble::new(format!(
+            "--on {on}: with --system only the exec can be seen, by eBPF"
+        ))
+        .hint("leave --system away and give COMMAND: ptrace sees the other moments of its tree"));
+    }
+    if on.follow() && debug.backend == Backend::Ebpf {
+        return Err(Trouble::new(format!("--on {on}: the eBPF source sees the exec only"))
+            .hint("leave --backend away, or say --backend ptrace"));
+    }
+    if !on.exec && typed(matches, "break_at") {
+        return Err(Trouble::new(format!(
+            "--break: with --on {on} a match stays where it happened"
+        ))
+        .hint("leave --break away, or add exec to --on"));
+    }
+    Ok(())
 }
 
 /// What --system wants.

@@ -274,6 +274,23 @@ pub struct Image {
 }
 
 impl Image {
+    /// One of which nothing is known.
+    pub fn unread(pid: u32, depth: u32) -> Image {
+        Image {
+            pid,
+            depth,
+            argv: Reading::Unknown,
+            filename: Reading::Unknown,
+            exe: Reading::Unknown,
+            interpreter: Reading::Unknown,
+            comm: Reading::Unknown,
+            cwd: Reading::Unknown,
+            uid: Reading::Unknown,
+            gid: Reading::Unknown,
+            cgroup: Reading::Unknown,
+        }
+    }
+
     /// Keeps of `facts` what `keep` names; the rest is unknown.
     pub fn capture(pid: u32, depth: u32, keep: Keep, facts: &mut dyn Facts) -> Self {
         macro_rules! fact {

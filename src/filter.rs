@@ -34,11 +34,13 @@ use std::sync::Arc;
 
 pub use ast::{Check, Expr, Op, Test};
 pub use error::FilterError;
+pub use eval::Early;
 pub use field::{Descriptor, Field, Index, Of, What};
 pub use names::{Names, SystemNames};
 pub use outline::{Asked, Outline, Wants};
 
-use crate::event::{Facts, Keep};
+use crate::event::{Facts, Image, Keep};
+use crate::moment::{Moments, Now};
 use compile::Program;
 use eval::Evaluator;
 use names::NameCache;
@@ -87,9 +89,47 @@ impl Filter {
         expressions: &[B],
         names: Arc<dyn Names>,
     ) -> Result<Filter, FilterError> {
+        Filter::of_moments(expressions, names, Moments::EXEC)
+    }
+
+    /// The same for other moments than the exec, which have fields of their own.
+    pub fn of_moments<B: AsRef<[u8]>>(
+        expressions: &[B],
+        names: Arc<dyn Names>,
+        moments: Moments,
+    ) -> Result<Filter, FilterError> {
         let names = NameCache::new(names);
-        let program = compile::compile(expressions, &names)?;
+        let program = compile::compile(expressions, &names, moments)?;
         Ok(Filter { program, names })
+    }
+
+    /// At the exec: what has to be known of it to judge what happens later.
+    pub fn early(&self, facts: &mut dyn Facts) -> Early {
+        self.evaluator().early(facts)
+    }
+
+    /// Judges a moment by what was known at the exec and what is known now.
+    pub fn judge_at(&self, early: &Early, now: Now) -> Judgement {
+        self.later(early, now).judge(&self.program.root, &mut &Image::unread(0, 0))
+    }
+
+    /// For a match at a moment, as [`Filter::because`].
+    pub fn because_at(&self, early: &Early, now: Now) -> String {
+        explain::because(self.later(early, now), &self.program.root, &mut &Image::unread(0, 0))
+    }
+
+    fn later<'a>(&'a self, early: &'a Early, now: Now) -> Evaluator<'a> {
+        Evaluator { early: Some(early), now, ..self.evaluator() }
+    }
+
+    /// Whether it asks of signals that are no faults.
+    pub fn asks_for_signals(&self) -> bool {
+        self.program.leaves.iter().any(|leaf| leaf.what == What::Signal)
+    }
+
+    /// Whether it asks for a status itself, which may be 0.
+    pub fn asks_for_status(&self) -> bool {
+        self.program.leaves.iter().any(|leaf| leaf.what == What::Status)
     }
 
     /// Asks the facts, the cheapest first, until the answer is certain.
@@ -126,7 +166,12 @@ impl Filter {
     }
 
     fn evaluator(&self) -> Evaluator<'_> {
-        Evaluator { leaves: &self.program.leaves, names: &self.names }
+        Evaluator {
+            leaves: &self.program.leaves,
+            names: &self.names,
+            early: None,
+            now: Now::Before,
+        }
     }
 }
 

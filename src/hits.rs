@@ -21,6 +21,15 @@ use crate::sys::{self, Pid};
 /// How long a shim may take to come, from its start in a terminal.
 const SHIM_COMES: Duration = Duration::from_secs(20);
 
+/// How long after the first thread a debugger may attach to the last one.
+const THREADS_FOLLOW: Duration = Duration::from_secs(5);
+
+/// Whether every thread of a process is traced.
+fn has_all_threads(pid: Pid) -> bool {
+    let traced = |tid: &Pid| Status::read(*tid).is_ok_and(|status| status.tracer != 0);
+    procfs::threads(pid).is_ok_and(|threads| threads.iter().all(traced))
+}
+
 /// A match that was taken.
 pub struct Hit {
     pub id: u64,
@@ -79,6 +88,8 @@ pub struct Parked {
     pub debugger: Option<Debugger>,
     pub since: Instant,
     pub deadline: Option<Instant>,
+    /// Since when a debugger has had some of its threads.
+    attaching: Option<Instant>,
 }
 
 /// A debugger that we started.
@@ -220,7 +231,7 @@ impl Hit {
     pub fn parked(&mut self, debugger: Option<Debugger>, timeout: Option<Duration>) {
         let since = Instant::now();
         let deadline = timeout.map(|timeout| since + timeout);
-        self.stage = Stage::Parked(Parked { debugger, since, deadline });
+        self.stage = Stage::Parked(Parked { debugger, since, deadline, attaching: None });
     }
 
     /// Lets the process run on, whoever's it is by now; false if it is in a debugger's hands.
@@ -278,6 +289,14 @@ impl Hit {
         let debugger_ended = parked.debugger.as_ref().is_some_and(Debugger::ended);
         let status = Status::read(self.pid).ok()?;
         if status.tracer != 0 || parked.debugger.as_ref().is_some_and(Debugger::is_ready) {
+            // A thread that is about to die must be in the debugger's hands before it goes on.
+            let attaching = *parked.attaching.get_or_insert_with(Instant::now);
+            if self.program.happened.is_some()
+                && attaching.elapsed() < THREADS_FOLLOW
+                && !has_all_threads(self.pid)
+            {
+                return None;
+            }
             let debugger = parked.debugger.take();
             self.stage = Stage::Attached(debugger);
             fault::point("attached");

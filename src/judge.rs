@@ -1,10 +1,12 @@
 //! What becomes of an exec: the filter's answer, and the tally for the case that nothing matched.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use crate::escape;
 use crate::event::{Facts, Faults, Reading, Strings};
-use crate::filter::{Answer, Filter, Judgement};
+use crate::filter::{Answer, Early, Filter, Judgement};
+use crate::moment::{Happened, Moments, Now};
 use crate::notify::Sender;
 use crate::save::Saved;
 use crate::source::recorded::Recorded;
@@ -22,6 +24,17 @@ pub enum Notice {
     Passed(Box<Program>, Option<NotHeld>),
     /// What was kept of a hit, by its number.
     Saved(u64, Box<Saved>),
+    /// A program that fails because another one did, and runs on.
+    After(Box<Program>, Pid),
+}
+
+/// What is kept of a program that may be held later than at its exec: what its memory says then may be
+/// something else.
+#[derive(Debug)]
+pub struct Candidate {
+    early: Early,
+    program: Program,
+    pub since: Instant,
 }
 
 /// What is kept of a match, for people and templates.
@@ -38,6 +51,8 @@ pub struct Program {
     pub because: String,
     /// What went wrong while it was recorded.
     pub faults: Faults,
+    /// Why it is held later than at its exec.
+    pub happened: Option<Happened>,
 }
 
 /// An exec that did not match, but nearly.
@@ -56,6 +71,8 @@ pub struct Tally {
     pub undecided: u64,
     /// What went wrong with the records of those.
     pub faults: Faults,
+    /// Those that may be held later.
+    pub candidates: u64,
     pub nearest: Vec<NearMiss>,
     /// How many have been read to find the nearest.
     looked_at: u32,
@@ -73,6 +90,7 @@ pub struct Matcher {
     pub filter: Arc<Filter>,
     /// Only tell, stop nothing.
     pub list: bool,
+    pub moments: Moments,
     pub tally: Arc<Mutex<Tally>>,
     pub tell: Sender<Notice>,
     /// What runs under a wrapper of ours.
@@ -81,18 +99,49 @@ pub struct Matcher {
 
 impl Judge for Matcher {
     fn exec(&mut self, facts: &mut dyn Facts, stop: Stop<'_>) {
-        if self.wants(facts) {
+        if self.moments.follow() {
+            self.exec_of_many(facts, stop);
+        } else if self.matches(facts) {
             self.matched(facts, stop);
         }
     }
 
     fn recorded(&mut self, facts: &mut Recorded) {
         let faults = facts.record.all_faults();
-        if self.wants(facts) {
+        if self.matches(facts) {
             self.listed(facts, faults);
         } else if !faults.is_empty() {
             self.tally.lock().unwrap_or_else(PoisonError::into_inner).faults |= faults;
         }
+    }
+
+    fn wants(&mut self, candidate: &Candidate, happened: Happened) -> bool {
+        match self.filter.judge_at(&candidate.early, Now::At(happened)).answer {
+            Answer::Yes => true,
+            Answer::No => false,
+            Answer::Unknown => {
+                self.tally.lock().unwrap_or_else(PoisonError::into_inner).undecided += 1;
+                false
+            }
+        }
+    }
+
+    fn moment(&mut self, candidate: &Candidate, happened: Happened, stop: Stop<'_>) {
+        let program = Box::new(self.program_at(candidate, happened));
+        if self.list {
+            stop.release();
+            self.tell.send(Notice::Passed(program, None));
+            return;
+        }
+        self.tell.send(match stop.hold() {
+            Ok(held) => Notice::Match(held, program),
+            Err(why) => Notice::Passed(program, Some(why)),
+        });
+    }
+
+    fn failed_after(&mut self, candidate: &Candidate, happened: Happened, after: Pid) {
+        let program = Box::new(self.program_at(candidate, happened));
+        self.tell.send(Notice::After(program, after));
     }
 
     fn ruled_out(&mut self, facts: &mut dyn Facts) {
@@ -103,8 +152,37 @@ impl Judge for Matcher {
 }
 
 impl Matcher {
+    /// An exec where other moments were asked for, too: it is a match, or may become one later.
+    fn exec_of_many(&mut self, facts: &mut dyn Facts, stop: Stop<'_>) {
+        let judgement = self.filter.judge(facts);
+        {
+            let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
+            tally.execs += 1;
+            if judgement.answer == Answer::No {
+                return tally.missed(&self.filter, &judgement, facts);
+            }
+            tally.candidates += 1;
+        }
+        let early = self.filter.early(facts);
+        if self.moments.exec && self.filter.judge_at(&early, Now::Exec).answer == Answer::Yes {
+            return self.matched(facts, stop);
+        }
+        let program = Program { because: String::new(), ..Program::read(&self.filter, facts) };
+        stop.follow(Arc::new(Candidate { early, program, since: Instant::now() }));
+    }
+
+    /// A program as it was at its exec, with what has happened to it.
+    fn program_at(&self, candidate: &Candidate, happened: Happened) -> Program {
+        let because = self.filter.because_at(&candidate.early, Now::At(happened));
+        Program {
+            because: escape::text(because.as_bytes()),
+            happened: Some(happened),
+            ..candidate.program.clone()
+        }
+    }
+
     /// Whether it matches; notes it if not.
-    fn wants(&mut self, facts: &mut dyn Facts) -> bool {
+    fn matches(&mut self, facts: &mut dyn Facts) -> bool {
         let judgement = self.filter.judge(facts);
         let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
         tally.execs += 1;
@@ -152,6 +230,7 @@ impl Program {
             interpreter: facts.interpreter().known().map(<[u8]>::to_vec),
             because: escape::text(filter.because(facts).as_bytes()),
             faults: Faults::empty(),
+            happened: None,
         }
     }
 }

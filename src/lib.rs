@@ -22,6 +22,7 @@ pub mod journal;
 pub mod json;
 pub mod judge;
 pub mod launcher;
+pub mod moment;
 pub mod notify;
 pub mod procfs;
 pub mod report;

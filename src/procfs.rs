@@ -126,6 +126,9 @@ pub struct Status {
     pub pending: u64,
     pub blocked: u64,
     pub ignored: u64,
+    /// Signals that have a handler.
+    pub caught: u64,
+    pub threads: u32,
     pub effective_capabilities: u64,
     pub seccomp: bool,
     pub state: u8,
@@ -156,6 +159,16 @@ impl Status {
     pub fn fatal_pending(&self) -> Option<i32> {
         let deadly = self.pending & !self.ignored & (!self.blocked | bit(libc::SIGKILL));
         (1..=64).find(|&signal| deadly & bit(signal) != 0 && ends_by_default(signal))
+    }
+
+    /// Whether a signal that is delivered now has its default effect.
+    pub fn takes_by_default(&self, signal: i32) -> bool {
+        (self.caught | self.ignored) & bit(signal) == 0
+    }
+
+    /// Whether nothing can keep it from ending any more.
+    pub fn is_killed(&self) -> bool {
+        self.pending & bit(libc::SIGKILL) != 0
     }
 
     /// Whether programs may be loaded and attached to tracepoints, see capabilities(7).
@@ -216,12 +229,32 @@ fn parse_status(text: &[u8]) -> Status {
             b"SigPnd" | b"ShdPnd" => status.pending |= hex(),
             b"SigBlk" => status.blocked = hex(),
             b"SigIgn" => status.ignored = hex(),
+            b"SigCgt" => status.caught = hex(),
+            b"Threads" => status.threads = word(0).parse().unwrap_or_default(),
             b"CapEff" => status.effective_capabilities = hex(),
             b"Seccomp" => status.seccomp = word(0) == "2",
             _ => {}
         }
     }
     status
+}
+
+/// The threads of a process that have not ended, see proc(5).
+pub fn threads(pid: Pid) -> io::Result<Vec<Pid>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(path(pid, "task"))? {
+        let Ok(tid) = entry?.file_name().to_string_lossy().parse::<Pid>() else { continue };
+        // A leader that has ended stays until the last thread has.
+        let ended = |stat: Stat| matches!(stat.state, b'Z' | b'X');
+        if fs::read(path(pid, &format!("task/{tid}/stat")))
+            .ok()
+            .and_then(|text| parse_stat(&text))
+            .is_some_and(|stat| !ended(stat))
+        {
+            found.push(tid);
+        }
+    }
+    Ok(found)
 }
 
 /// The number of the cgroup namespace that the machine begins with, PROC_CGROUP_INIT_INO.

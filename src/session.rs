@@ -1,6 +1,7 @@
 //! The only place where everything meets: the source, the hits, the launcher, the socket, the user's
 //! signals. One loop, which polls descriptors; ptrace happens elsewhere.
 
+mod clocks;
 mod editor;
 mod ending;
 mod findings;
@@ -58,6 +59,8 @@ pub struct Session {
     savers: Vec<JoinHandle<()>>,
     /// Matches, by what became of them.
     counts: Counts,
+    /// Parents with a clock that were told of.
+    clocks: Vec<Pid>,
     /// The status to exit with, once it is known.
     status: Option<u8>,
     /// Set when all is to be let go.
@@ -84,6 +87,7 @@ pub fn run(mut config: config::Session, report: Report) -> Result<u8, Trouble> {
     let matcher = || Matcher {
         filter: Arc::clone(&config.filter),
         list: matches!(config.action, Action::List),
+        moments: config.moments,
         tally: Arc::clone(&tally),
         tell: sender.clone(),
         wraps: Arc::clone(&wraps),
@@ -110,6 +114,7 @@ pub fn run(mut config: config::Session, report: Report) -> Result<u8, Trouble> {
         sender,
         savers: Vec::new(),
         counts: Counts::default(),
+        clocks: Vec::new(),
         status: None,
         ending: false,
     };
@@ -197,6 +202,9 @@ impl Session {
             Notice::Match(held, program) => self.matched(held, program),
             Notice::Passed(program, why) => self.passed(&program, why),
             Notice::Saved(id, saved) => self.was_saved(id, *saved),
+            Notice::After(program, first) => {
+                self.report.detail(format!("{}, after {first} failed", line(&program)));
+            }
         }
         Ok(())
     }
@@ -231,6 +239,7 @@ impl Session {
         if let Some(hit) = Hit::new(self.counts.taken, held, program) {
             self.stages.tell(&hit, What::Waiting);
             self.hits.push(hit);
+            self.warn_of_clocks(self.hits.len() - 1);
         }
     }
 
@@ -387,6 +396,10 @@ fn line(program: &Program) -> String {
         let shown = escape::word(interpreter);
         because = format!("{because}; a script, run by {}", escape::shorten(&shown, 60));
     }
-    let room = report::width().saturating_sub(because.chars().count() + 40).max(30);
-    format!("{} {} ({because})", program.pid, escape::command_line(&program.argv, room))
+    // A moment may need no test to count.
+    let because = if because.is_empty() { String::new() } else { format!(" ({because})") };
+    let happened = program.happened.map(|happened| format!(" {happened}")).unwrap_or_default();
+    let taken = because.chars().count() + happened.chars().count() + 40;
+    let room = report::width().saturating_sub(taken).max(30);
+    format!("{} {}{happened}{because}", program.pid, escape::command_line(&program.argv, room))
 }

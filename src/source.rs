@@ -27,6 +27,8 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use crate::event::Facts;
+use crate::judge::Candidate;
+use crate::moment::Happened;
 use crate::source::recorded::Recorded;
 use crate::sys::Pid;
 use crate::wrapped::{WrapError, WrapOrder};
@@ -40,6 +42,17 @@ pub trait Judge: Send {
 
     /// An exec that was recorded, which may have failed; its process runs on.
     fn recorded(&mut self, _: &mut Recorded) {}
+
+    /// Whether what happens to a process that was to be followed is looked for.
+    fn wants(&mut self, _: &Candidate, _: Happened) -> bool {
+        false
+    }
+
+    /// It was wanted, and all threads of the process stand still.
+    fn moment(&mut self, _: &Candidate, _: Happened, _: Stop<'_>) {}
+
+    /// A process fails after another one that comes from it has been told of; it runs on.
+    fn failed_after(&mut self, _: &Candidate, _: Happened, _: Pid) {}
 }
 
 /// A running source.
@@ -75,6 +88,10 @@ pub struct Totals {
 pub trait Control {
     fn release(&mut self, pid: Pid);
     fn hold(&mut self, pid: Pid) -> Result<Held, NotHeld>;
+    /// Lets it run, and tells what happens to it.
+    fn follow(&mut self, pid: Pid, _: Arc<Candidate>) {
+        self.release(pid);
+    }
 }
 
 /// The source's side of a [`Held`]; called from any thread.
@@ -102,6 +119,13 @@ impl<'a> Stop<'a> {
 
     /// Lets the process run.
     pub fn release(self) {}
+
+    /// Lets the process run, and has the judge told of what happens to it later.
+    pub fn follow(mut self, candidate: Arc<Candidate>) {
+        if let Some(control) = self.control.take() {
+            control.follow(self.pid, candidate);
+        }
+    }
 
     /// Keeps the process where it is.
     pub fn hold(mut self) -> Result<Held, NotHeld> {

@@ -2,6 +2,8 @@
 //! real-time signals, wait statuses as the kernel gives them, pidfds, and what was true of this
 //! process before the Rust runtime began.
 
+mod ptrace;
+
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -11,6 +13,8 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 
 use libc::{c_int, c_long, c_void, pid_t};
+
+pub use ptrace::*;
 
 /// A process or thread id.
 pub type Pid = pid_t;
@@ -128,6 +132,39 @@ pub fn install_wake_handler() -> io::Result<()> {
     Ok(())
 }
 
+/// A clock that interrupts the thread that made it, as [`wake`] does.
+pub struct Alarm(nix::sys::timer::Timer);
+
+impl Alarm {
+    pub fn new() -> io::Result<Alarm> {
+        use nix::sys::signal::{SigEvent, SigevNotify, Signal};
+        let notify = SigevNotify::SigevThreadId {
+            signal: Signal::try_from(WAKE)?,
+            thread_id: gettid(),
+            si_value: 0,
+        };
+        let clock = nix::time::ClockId::CLOCK_MONOTONIC;
+        Ok(Alarm(nix::sys::timer::Timer::new(clock, SigEvent::new(notify))?))
+    }
+
+    /// Interrupts the thread after this time, and again and again until it is set anew: one that comes
+    /// just before a call is lost.
+    pub fn set(&mut self, after: std::time::Duration) -> io::Result<()> {
+        use nix::sys::timer::{Expiration, TimerSetTimeFlags};
+        let again = std::time::Duration::from_millis(20);
+        let after = after.max(std::time::Duration::from_micros(1));
+        let when = Expiration::IntervalDelayed(after.into(), again.into());
+        Ok(self.0.set(when, TimerSetTimeFlags::empty())?)
+    }
+
+    /// No more, until it is set again.
+    pub fn clear(&mut self) -> io::Result<()> {
+        use nix::sys::timer::{Expiration, TimerSetTimeFlags};
+        let never = Expiration::OneShot(std::time::Duration::ZERO.into());
+        Ok(self.0.set(never, TimerSetTimeFlags::empty())?)
+    }
+}
+
 /// The id of the calling thread.
 pub fn gettid() -> Pid {
     // SAFETY: takes no argument and cannot fail.
@@ -171,112 +208,6 @@ pub fn reap(pid: Pid) -> io::Result<c_int> {
     }
 }
 
-// --- ptrace -------------------------------------------------------------------------------------
-
-fn ptrace(request: libc::c_uint, pid: Pid, address: usize, data: usize) -> io::Result<c_long> {
-    // SAFETY: every caller in this module passes a request whose address and data are numbers, or
-    // a pointer to memory of its own that outlives the call.
-    check(unsafe { libc::ptrace(request, pid, address as *mut c_void, data as *mut c_void) })
-}
-
-/// PTRACE_SEIZE with `options`.
-pub fn seize(pid: Pid, options: c_int) -> io::Result<()> {
-    ptrace(libc::PTRACE_SEIZE, pid, 0, options as usize).map(drop)
-}
-
-/// PTRACE_CONT, delivering `signal` (0: none).
-pub fn cont(pid: Pid, signal: c_int) -> io::Result<()> {
-    ptrace(libc::PTRACE_CONT, pid, 0, signal as usize).map(drop)
-}
-
-/// PTRACE_LISTEN: leaves a group-stop in force.
-pub fn listen(pid: Pid) -> io::Result<()> {
-    ptrace(libc::PTRACE_LISTEN, pid, 0, 0).map(drop)
-}
-
-/// PTRACE_SYSCALL, delivering `signal` (0: none).
-pub fn cont_to_syscall(pid: Pid, signal: c_int) -> io::Result<()> {
-    ptrace(libc::PTRACE_SYSCALL, pid, 0, signal as usize).map(drop)
-}
-
-/// PTRACE_DETACH, delivering `signal` (0: none).
-pub fn detach(pid: Pid, signal: c_int) -> io::Result<()> {
-    ptrace(libc::PTRACE_DETACH, pid, 0, signal as usize).map(drop)
-}
-
-/// PTRACE_INTERRUPT: stops a tracee that was seized.
-pub fn interrupt(pid: Pid) -> io::Result<()> {
-    ptrace(libc::PTRACE_INTERRUPT, pid, 0, 0).map(drop)
-}
-
-/// PTRACE_GETREGSET: registers of a kind, by the number that their note has in a core.
-pub fn register_set(tid: Pid, kind: u32) -> io::Result<Vec<u8>> {
-    // The largest is the extended state, some 11 KB with all that processors have by now.
-    let mut buffer = vec![0; 64 << 10];
-    let mut part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
-    ptrace(libc::PTRACE_GETREGSET, tid, kind as usize, &raw mut part as usize)?;
-    buffer.truncate(part.iov_len);
-    Ok(buffer)
-}
-
-/// A siginfo_t as the kernel has it.
-pub type SignalInfo = [u8; 128];
-
-/// PTRACE_PEEKSIGINFO: the signals that are pending for a tracee, or for its whole process.
-pub fn pending_signals(tid: Pid, shared: bool) -> io::Result<Vec<SignalInfo>> {
-    let arguments =
-        libc::ptrace_peeksiginfo_args { off: 0, flags: u32::from(shared), nr: PENDING as i32 };
-    let mut found = [[0; size_of::<SignalInfo>()]; PENDING];
-    let count = ptrace(
-        libc::PTRACE_PEEKSIGINFO,
-        tid,
-        &raw const arguments as usize,
-        &raw mut found as usize,
-    )?;
-    Ok(found[..count as usize].to_vec())
-}
-
-/// More than that are never pending but by intent.
-const PENDING: usize = 16;
-
-/// PTRACE_GETEVENTMSG.
-pub fn event_message(pid: Pid) -> io::Result<u64> {
-    let mut message: libc::c_ulong = 0;
-    ptrace(libc::PTRACE_GETEVENTMSG, pid, 0, &raw mut message as usize)?;
-    Ok(message)
-}
-
-/// PTRACE_GETREGS.
-#[cfg(target_arch = "x86_64")]
-pub fn get_registers(pid: Pid) -> io::Result<libc::user_regs_struct> {
-    let mut registers = MaybeUninit::<libc::user_regs_struct>::zeroed();
-    ptrace(libc::PTRACE_GETREGS, pid, 0, registers.as_mut_ptr() as usize)?;
-    // SAFETY: the kernel has filled it; all bit patterns are valid.
-    Ok(unsafe { registers.assume_init() })
-}
-
-/// PTRACE_SETREGS.
-#[cfg(target_arch = "x86_64")]
-pub fn set_registers(pid: Pid, registers: &libc::user_regs_struct) -> io::Result<()> {
-    ptrace(libc::PTRACE_SETREGS, pid, 0, std::ptr::from_ref(registers) as usize).map(drop)
-}
-
-/// PTRACE_PEEKDATA: the word at `address`.
-pub fn peek(pid: Pid, address: u64) -> io::Result<u64> {
-    let mut word: c_long = 0;
-    // The raw call stores the word through `data`; glibc's wrapper returns it and hides errors.
-    // SAFETY: `word` is ours and as large as what the kernel stores.
-    check(unsafe {
-        libc::syscall(libc::SYS_ptrace, libc::PTRACE_PEEKDATA, pid, address, &raw mut word)
-    })?;
-    Ok(word as u64)
-}
-
-/// PTRACE_POKEDATA: writes a word, into pages that are not writable too.
-pub fn poke(pid: Pid, address: u64, word: u64) -> io::Result<()> {
-    ptrace(libc::PTRACE_POKEDATA, pid, address as usize, word as usize).map(drop)
-}
-
 /// Nanoseconds since boot in the clock ticks of proc(5).
 pub fn to_clock_ticks(nanoseconds: u64) -> u64 {
     // SAFETY: takes a number only.
@@ -290,6 +221,12 @@ pub fn to_clock_ticks(nanoseconds: u64) -> u64 {
 pub fn kill(pid: Pid, signal: c_int) -> io::Result<()> {
     // SAFETY: takes numbers only.
     check(unsafe { libc::kill(pid, signal) } as c_long).map(drop)
+}
+
+/// tgkill(2): a signal for one thread.
+pub fn tgkill(tgid: Pid, tid: Pid, signal: c_int) -> io::Result<()> {
+    // SAFETY: takes numbers only.
+    check(unsafe { libc::syscall(libc::SYS_tgkill, tgid, tid, signal) }).map(drop)
 }
 
 /// Whether `tid` is a thread of process `tgid`.

@@ -429,12 +429,7 @@ fn a_mistake_in_a_field_is_told_with_what_could_be_meant() {
             "expected an operator: `comm` is always there",
             "compare it with something: `comm~...`",
         ),
-        (
-            "signal=SEGV",
-            "`signal` is not available here: it comes only with moments other than exec, \
-         which this version does not have",
-            "",
-        ),
+        ("signal=SEGV", "`signal` is not available here: it comes only with --on crash", ""),
         ("errno=2", "`errno` is not available here: it comes only in log and collect", ""),
     ] {
         let (told, _, helped) = mistake(expression);

@@ -15,6 +15,7 @@ use super::print;
 use super::resolve::number;
 use crate::cgroup::is_unit;
 use crate::event::FdKind;
+use crate::moment::{self, signals};
 
 /// The length of `comm`: the kernel keeps 16 bytes, the last of them a NUL.
 const COMM_MAX: usize = 15;
@@ -31,6 +32,8 @@ pub(super) fn test(test: &Test, places: &Places, names: &NameCache) -> Result<(W
     match test.field.what.kind() {
         Kind::Text => asked.text(names),
         Kind::Number => asked.number(),
+        Kind::Time => asked.time(),
+        Kind::Signal => asked.signal(),
         Kind::FdType => asked.fd_type(),
         Kind::Nothing => Err(asked
             .misfit("`parent` has no value: it exists or it does not")
@@ -43,7 +46,11 @@ fn exists(field: &Field, places: &Places) -> Result<(What, Want), Fault> {
         return Ok((field.what.clone(), Want::Exists));
     }
     let shown = visible(field.to_string().as_bytes());
-    let sign = if field.what.kind() == Kind::Number { "=" } else { "~" };
+    let sign = match field.what.kind() {
+        Kind::Number => "=",
+        Kind::Time => ">",
+        _ => "~",
+    };
     Err(Fault::new(
         places.field.clone(),
         format!("expected an operator: `{shown}` is always there"),
@@ -190,6 +197,10 @@ impl Asked<'_> {
         }
         for (at, digits) in self.values.iter().enumerate() {
             let number = number(digits).ok_or_else(|| self.not_a_number(at, digits))?;
+            if self.field.what == What::Status && number > 255 {
+                let message = "can never match: an exit status is at most 255";
+                return Err(Fault::new(self.value_span(at), message));
+            }
             let range = range(self.op, number).ok_or_else(|| {
                 let message = format!("can never match: no number is {} {number}", self.op.text());
                 Fault::new(self.value_span(at), message)
@@ -218,6 +229,50 @@ impl Asked<'_> {
             _ => name.filter(|_| !is_digits).map(|name| format!("the name is in `{name}`")),
         };
         Fault::new(self.value_span(at), message).maybe_hint(hint)
+    }
+
+    /// A time with its unit, in milliseconds.
+    fn time(&self) -> Result<(What, Want), Fault> {
+        if !self.op.is_order() {
+            let (op, field) = (self.op.text(), self.field_text());
+            return Err(self
+                .misfit(format!("`{op}` is not for `{field}`, which is never the same twice"))
+                .hint("the operators for it are < <= > >="));
+        }
+        let text = self.values.first().map(Vec::as_slice).unwrap_or_default();
+        let fault = |message: String| Fault::new(self.value_span(0), message);
+        let time = moment::time_of(&String::from_utf8_lossy(text)).map_err(fault)?;
+        let milliseconds = time
+            .as_millis()
+            .try_into()
+            .map_err(|_| fault("can never match: a time of more than 49 days".to_string()))?;
+        let range = range(self.op, milliseconds)
+            .ok_or_else(|| fault("can never match: no time is less than 0".to_string()))?;
+        Ok((What::Age, Want::Number(vec![range])))
+    }
+
+    fn signal(&self) -> Result<(What, Want), Fault> {
+        if self.op != Op::Equal {
+            let op = self.op.text();
+            return Err(self
+                .misfit(format!("`{op}` is not for `signal`"))
+                .hint("the operators for it are = != in"));
+        }
+        let mut wanted = Vec::with_capacity(self.values.len());
+        for (at, value) in self.values.iter().enumerate() {
+            let fault = |message: String| Fault::new(self.value_span(at), message);
+            let signal = signals::parse(value).map_err(fault)?;
+            if !signals::ends(signal) {
+                let name = signals::name(signal);
+                return Err(fault(if signal == libc::SIGKILL {
+                    format!("can never match: {name} kills before anybody sees it")
+                } else {
+                    format!("can never match: {name} ends no process")
+                }));
+            }
+            wanted.push(signal as u32..=signal as u32);
+        }
+        Ok((What::Signal, Want::Number(wanted)))
     }
 
     fn fd_type(&self) -> Result<(What, Want), Fault> {

@@ -9,6 +9,7 @@ use super::matcher::Want;
 use super::names::NameCache;
 use super::parser::{self, Places};
 use crate::event::Keep;
+use crate::moment::Moments;
 
 /// All the expressions of a filter, ready to be evaluated.
 pub(super) struct Program {
@@ -47,8 +48,9 @@ pub(super) struct Leaf {
 pub(super) fn compile<B: AsRef<[u8]>>(
     texts: &[B],
     names: &NameCache,
+    moments: Moments,
 ) -> Result<Program, FilterError> {
-    let mut compiler = Compiler { names, leaves: Vec::new(), keep: Keep::default() };
+    let mut compiler = Compiler { names, moments, leaves: Vec::new(), keep: Keep::default() };
     let mut expressions = Vec::new();
     let mut roots = Vec::new();
     for text in texts {
@@ -58,7 +60,7 @@ pub(super) fn compile<B: AsRef<[u8]>>(
         roots.push(root);
     }
     let root = match roots.len() {
-        0 => Node::All(Group { children: Vec::new(), order: Vec::new() }),
+        0 => compiler.of_usual_moments(Vec::new(), 0),
         _ => Node::Any(compiler.group(roots)),
     };
     Ok(Program { expressions, root, leaves: compiler.leaves, keep: compiler.keep })
@@ -66,6 +68,7 @@ pub(super) fn compile<B: AsRef<[u8]>>(
 
 struct Compiler<'a> {
     names: &'a NameCache,
+    moments: Moments,
     leaves: Vec<Leaf>,
     keep: Keep,
 }
@@ -73,8 +76,51 @@ struct Compiler<'a> {
 impl Compiler<'_> {
     fn expression(&mut self, text: &[u8]) -> Result<(Expr, Node), Fault> {
         let parsed = parser::parse(text)?;
+        let first = self.leaves.len();
         let root = self.node(&parsed.expr, true, &mut parsed.places.iter())?;
+        let root =
+            if self.moments.follow() { self.of_usual_moments(vec![root], first) } else { root };
         Ok((parsed.expr, root))
+    }
+
+    /// All of these, and that what has happened is meant by default, unless the tests from `first` on
+    /// say themselves what is.
+    fn of_usual_moments(&mut self, mut nodes: Vec<Node>, first: usize) -> Node {
+        let asks = |what: &What| self.leaves[first..].iter().any(|leaf| leaf.what == *what);
+        let (signal, status) = (!asks(&What::Signal), !asks(&What::Status));
+        if self.moments.follow() && (signal || status) {
+            self.leaves.push(Leaf {
+                of: Of::Process,
+                what: What::Usual { signal, status },
+                want: Want::Exists,
+                negated: false,
+                shown: Expr::And(Vec::new()),
+                cost: 0,
+            });
+            nodes.push(Node::Leaf(self.leaves.len() - 1));
+        }
+        match nodes.len() {
+            1 => nodes.remove(0),
+            _ => Node::All(self.group(nodes)),
+        }
+    }
+
+    /// A field of moments that were not asked for is a mistake.
+    fn fits_the_moments(&self, what: &What, places: &Places) -> Result<(), Fault> {
+        let (missing, needs) = match what {
+            What::Signal => (!self.moments.crash, "--on crash"),
+            What::Status => (!self.moments.fail, "--on fail"),
+            What::Age => (!self.moments.follow(), "--on crash, fail or hang"),
+            _ => (false, ""),
+        };
+        if !missing {
+            return Ok(());
+        }
+        let name = what.name();
+        Err(Fault::new(
+            places.field.clone(),
+            format!("`{name}` is not available here: it comes only with {needs}"),
+        ))
     }
 
     fn node<'p>(
@@ -122,6 +168,7 @@ impl Compiler<'_> {
         // The parser notes the place of every test it returns.
         let places = places.ok_or_else(|| Fault::new(0..0, "the place of a test is lost"))?;
         let (what, want) = check::test(test, places, self.names)?;
+        self.fits_the_moments(&what, places)?;
         test.field.keep(&mut self.keep);
         let positive = positive != test.is_negated();
         self.leaves.push(Leaf {

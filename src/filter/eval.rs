@@ -10,6 +10,7 @@ use super::matcher::{Text, Want};
 use super::names::{NameCache, Whose};
 use super::{Answer, Judgement, TestId};
 use crate::event::{Facts, Image, Reading, Strings, basename};
+use crate::moment::Now;
 
 impl Answer {
     fn not(self) -> Answer {
@@ -42,7 +43,14 @@ impl From<bool> for Answer {
 pub(super) struct Evaluator<'a> {
     pub leaves: &'a [Leaf],
     pub names: &'a NameCache,
+    /// What was found at the exec, for what is judged later.
+    pub early: Option<&'a Early>,
+    pub now: Now,
 }
+
+/// What each test has said at the exec; nothing for those on what is still to come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Early(Vec<Option<Answer>>);
 
 impl Evaluator<'_> {
     pub(super) fn judge(self, node: &Node, facts: &mut dyn Facts) -> Judgement {
@@ -92,13 +100,21 @@ impl Evaluator<'_> {
     fn leaf(self, at: usize, facts: &mut dyn Facts) -> Judgement {
         let leaf = &self.leaves[at];
         let mut near = 0.0;
-        let answer = self.holds(leaf, facts, &mut near);
+        let known = self.early.and_then(|Early(answers)| answers.get(at).copied().flatten());
+        let answer = known.unwrap_or_else(|| self.holds(leaf, facts, &mut near));
         let answer = if leaf.negated { answer.not() } else { answer };
         match answer {
             Answer::Yes => Judgement { answer, closeness: 1.0, failed: None },
             Answer::No => Judgement { answer, closeness: near, failed: Some(TestId(at)) },
             Answer::Unknown => Judgement { answer, closeness: 0.0, failed: None },
         }
+    }
+
+    /// Asks every test that is about the exec.
+    pub(super) fn early(self, facts: &mut dyn Facts) -> Early {
+        let ask =
+            |leaf: &Leaf| (!leaf.what.is_of_a_moment()).then(|| self.holds(leaf, facts, &mut 0.0));
+        Early(self.leaves.iter().map(ask).collect())
     }
 
     /// Whether some value of the field satisfies the test, before any negation.
@@ -127,8 +143,9 @@ impl Evaluator<'_> {
     fn of_one(self, leaf: &Leaf, facts: &mut dyn Facts, near: &mut f32) -> Answer {
         let what = &leaf.what;
         match &leaf.want {
+            Want::Exists if what.is_of_a_moment() => self.of_moment(what),
             Want::Exists => exists(what, facts),
-            Want::Number(ranges) => answer(number(what, facts), |number| {
+            Want::Number(ranges) => answer(self.number(what, facts), |number| {
                 ranges.iter().any(|range| range.contains(&number))
             }),
             Want::Kind(kinds) => match what {
@@ -187,6 +204,26 @@ impl Evaluator<'_> {
             }
             What::User => self.name(Whose::User, facts.uid(), matches),
             What::Group => self.name(Whose::Group, facts.gid(), matches),
+            _ => Answer::Unknown,
+        }
+    }
+
+    fn number(self, what: &What, facts: &mut dyn Facts) -> Reading<u32> {
+        match what {
+            What::Signal => self.now.signal(),
+            What::Status => self.now.status(),
+            What::Age => self.now.age(),
+            _ => number(what, facts),
+        }
+    }
+
+    fn of_moment(self, what: &What) -> Answer {
+        match what {
+            What::Usual { signal, status } => answer(self.now.usual(), |usual| {
+                (usual.signal || !signal) && (usual.status || !status)
+            }),
+            What::Signal => answer(self.now.signal(), |_| true),
+            What::Status => answer(self.now.status(), |_| true),
             _ => Answer::Unknown,
         }
     }

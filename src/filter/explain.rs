@@ -3,6 +3,7 @@
 use super::Answer;
 use super::compile::Node;
 use super::eval::Evaluator;
+use super::field::What;
 use crate::event::Facts;
 
 /// The tests that made `node` hold; nothing if it does not.
@@ -22,6 +23,8 @@ fn holds(evaluator: Evaluator<'_>, node: &Node, facts: &mut dyn Facts) -> bool {
 /// evaluation stopped.
 fn collect(evaluator: Evaluator<'_>, node: &Node, facts: &mut dyn Facts, tests: &mut Vec<String>) {
     match node {
+        // It was not written.
+        Node::Leaf(at) if matches!(evaluator.leaves[*at].what, What::Usual { .. }) => {}
         Node::Leaf(at) => tests.push(evaluator.leaves[*at].shown.to_string()),
         Node::All(group) => {
             for child in &group.children {

@@ -66,6 +66,18 @@ pub enum What {
     Unit,
     Container,
     Namespace(Namespace),
+    /// The signal of which it is about to die.
+    Signal,
+    /// The status with which it is about to exit.
+    Status,
+    /// Since its exec.
+    Age,
+    /// Whether what has happened is meant by default, as to its signal, and as to its status. It is not
+    /// written, but stands in for a test on `signal` or `status` that is not there.
+    Usual {
+        signal: bool,
+        status: bool,
+    },
     /// The parent itself, which only exists or does not.
     Parent,
 }
@@ -75,13 +87,16 @@ pub enum What {
 pub(super) enum Kind {
     Text,
     Number,
+    /// In milliseconds.
+    Time,
+    Signal,
     FdType,
     /// No value at all: it exists or it does not.
     Nothing,
 }
 
 /// The fields that are written as a single word.
-pub(super) const PLAIN: [(&str, What); 22] = [
+pub(super) const PLAIN: [(&str, What); 25] = [
     ("argv", What::Argv),
     ("argc", What::Argc),
     ("filename", What::Filename),
@@ -103,6 +118,9 @@ pub(super) const PLAIN: [(&str, What); 22] = [
     ("container", What::Container),
     ("ns.pid", What::Namespace(Namespace::Pid)),
     ("ns.mnt", What::Namespace(Namespace::Mnt)),
+    ("signal", What::Signal),
+    ("status", What::Status),
+    ("age", What::Age),
     ("parent", What::Parent),
 ];
 
@@ -122,7 +140,9 @@ impl What {
             What::Argc | What::Uid | What::Gid | What::Pid | What::Ppid | What::Depth => {
                 Kind::Number
             }
-            What::Namespace(_) => Kind::Number,
+            What::Namespace(_) | What::Status => Kind::Number,
+            What::Age => Kind::Time,
+            What::Signal => Kind::Signal,
             What::FdType(_) => Kind::FdType,
             What::Parent => Kind::Nothing,
             _ => Kind::Text,
@@ -141,6 +161,8 @@ impl What {
                 | What::Cgroup
                 | What::Unit
                 | What::Container
+                | What::Signal
+                | What::Status
                 | What::Parent
         )
     }
@@ -148,6 +170,11 @@ impl What {
     /// Whether it can have several values at once.
     pub(super) fn is_many(&self) -> bool {
         matches!(self, What::Arg(Index::Any) | What::Fd(Descriptor::Any))
+    }
+
+    /// Whether it is known only when something happens after the exec.
+    pub(super) fn is_of_a_moment(&self) -> bool {
+        matches!(self, What::Signal | What::Status | What::Age | What::Usual { .. })
     }
 
     /// Whether it can be known of a process that is an ancestor.
@@ -160,6 +187,10 @@ impl What {
                 | What::Env(_)
                 | What::Ppid
                 | What::Namespace(_)
+                | What::Signal
+                | What::Status
+                | What::Age
+                | What::Usual { .. }
                 | What::Parent
         )
     }
@@ -173,6 +204,7 @@ impl Field {
         }
         match self.what {
             What::Pid | What::Depth => 0,
+            What::Signal | What::Status | What::Age | What::Usual { .. } => 0,
             What::Argv | What::Arg(_) | What::Argc | What::Env(_) => 1,
             What::Filename | What::Basename | What::PrevComm | What::Parent => 1,
             What::Comm | What::Exe | What::Cwd => 2,

@@ -6,16 +6,8 @@ use super::lexer::Value;
 use super::print;
 use crate::suggest;
 
-const MOMENTS: &str =
-    "it comes only with moments other than exec, which this version does not have";
-
 /// The fields of the language that nothing here can tell, and where they come from.
-const UNAVAILABLE: [(&str, &str); 4] = [
-    ("errno", "it comes only in log and collect"),
-    ("signal", MOMENTS),
-    ("status", MOMENTS),
-    ("age", MOMENTS),
-];
+const UNAVAILABLE: [(&str, &str); 1] = [("errno", "it comes only in log and collect")];
 
 const OF_ANCESTORS: &str = "of ancestors there are argv, argc, filename, basename, exe, interpreter, \
      comm, cwd, uid, gid, user, group, pid, depth, cgroup, unit and container";

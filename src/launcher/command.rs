@@ -102,6 +102,8 @@ impl Recipe {
                 [Piece::Value(Placeholder::Argv)] => {
                     ready.extend(values.program.argv.iter().map(|arg| ReadyWord::Text(os(arg))));
                 }
+                // Where something has happened, there it stays.
+                [Piece::Value(Placeholder::Break)] if values.program.happened.is_some() => {}
                 [Piece::Value(Placeholder::Break)] => {
                     ready.extend(self.expand(self.break_words(), values));
                 }
@@ -180,6 +182,9 @@ impl Recipe {
         let inside = &values.findings.inside;
         match value {
             Placeholder::Pid => values.pid.to_string().into(),
+            Placeholder::Tid => {
+                program.happened.map_or(values.pid, |happened| happened.tid).to_string().into()
+            }
             Placeholder::Hit => values.hit.to_string().into(),
             Placeholder::Port => values.findings.port.to_string().into(),
             Placeholder::Address => self.listen.shown().into(),

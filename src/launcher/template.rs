@@ -14,6 +14,8 @@ use crate::report::Trouble;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Placeholder {
     Pid,
+    /// The thread to which it happened, or the process.
+    Tid,
     Hit,
     Port,
     /// The address at which a debugger listens, and the name of this machine's for others.
@@ -191,6 +193,7 @@ fn placeholder(name: &str, context: Context) -> Option<Placeholder> {
     use Context::{DebuggerFile, DebuggerWord, Given, TerminalWord};
     let found = match name {
         "pid" => Placeholder::Pid,
+        "tid" => Placeholder::Tid,
         "hit" => Placeholder::Hit,
         "port" => Placeholder::Port,
         "address" => Placeholder::Address,
@@ -228,6 +231,7 @@ fn placeholder(name: &str, context: Context) -> Option<Placeholder> {
     };
     let allowed = match found {
         Placeholder::Pid | Placeholder::Hit => true,
+        Placeholder::Tid => matches!(context, DebuggerFile | DebuggerWord),
         Placeholder::Port | Placeholder::Address | Placeholder::Host => context != TerminalWord,
         Placeholder::Root | Placeholder::NsPid => context != TerminalWord,
         Placeholder::Location => matches!(context, DebuggerFile | DebuggerWord),
@@ -243,7 +247,7 @@ fn placeholder(name: &str, context: Context) -> Option<Placeholder> {
 /// could be a language of its own, in which the value would be read as code.
 fn may_be_embedded(value: &Placeholder, context: Context) -> bool {
     match value {
-        Placeholder::Pid | Placeholder::Hit | Placeholder::Port => true,
+        Placeholder::Pid | Placeholder::Tid | Placeholder::Hit | Placeholder::Port => true,
         Placeholder::Address | Placeholder::Host => true,
         Placeholder::Root | Placeholder::NsPid => true,
         Placeholder::Location => context == Context::DebuggerFile,

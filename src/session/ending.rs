@@ -124,8 +124,13 @@ impl Session {
                 self.counts.passed_busy
             ));
         }
-        if self.counts.matches == 0 {
-            let plural = if execs == 1 { "" } else { "s" };
+        let plural = if execs == 1 { "" } else { "s" };
+        if self.counts.matches == 0 && tally.candidates > 0 {
+            report.say(format!(
+                "nothing came to --on {}: {execs} exec{plural}, {} of them looked after",
+                self.config.moments, tally.candidates
+            ));
+        } else if self.counts.matches == 0 {
             report.say(format!("nothing matched in {execs} exec{plural}"));
             for near in &tally.nearest {
                 report.say(format!("  near: {}  (not {})", near.line, near.failed));

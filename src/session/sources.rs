@@ -1,14 +1,14 @@
 //! Which source the events come from.
 
 use crate::cli::Backend;
-use crate::config::{self, Action};
+use crate::config;
 use crate::guardian::Guardian;
 use crate::judge::{Matcher, Notice};
 use crate::notify::Sender;
 use crate::report::{Report, Trouble};
 use crate::source::Source;
 use crate::source::launch::Command;
-use crate::source::ptrace::PtraceSource;
+use crate::source::ptrace::{Look, PtraceSource};
 use crate::sys::Inherited;
 
 type Started = (Box<dyn Source>, Option<Guardian>);
@@ -26,6 +26,11 @@ impl Start<'_> {
     /// Starts the source that was asked for, or the best that can be had, and COMMAND with it.
     pub fn start(&self) -> Result<Started, Trouble> {
         match self.config.backend {
+            Backend::Auto if self.config.moments.follow() => {
+                self.report
+                    .detail(format!("events come from ptrace, which sees {}", self.config.moments));
+                self.ptrace()
+            }
             Backend::Ptrace => self.ptrace(),
             Backend::Ebpf => self.ebpf(),
             Backend::Auto if self.config.system => self.ebpf(),
@@ -47,10 +52,16 @@ impl Start<'_> {
     fn ptrace(&self) -> Result<Started, Trouble> {
         let sender = self.sender.clone();
         let keep = self.config.filter.keep();
-        let source = PtraceSource::start(self.command(), keep, (self.matcher)(), move |event| {
-            sender.send(Notice::Source(event))
-        })
-        .map_err(|error| Trouble::new(format!("cannot start the tracer's thread: {error}")))?;
+        let look = Look {
+            moments: self.config.moments,
+            all_signals: self.config.filter.asks_for_signals(),
+            all_statuses: self.config.filter.asks_for_status(),
+        };
+        let source =
+            PtraceSource::start(self.command(), keep, look, (self.matcher)(), move |event| {
+                sender.send(Notice::Source(event))
+            })
+            .map_err(|error| Trouble::new(format!("cannot start the tracer's thread: {error}")))?;
         Ok((Box::new(source), None))
     }
 
@@ -59,7 +70,7 @@ impl Start<'_> {
         use crate::source::ebpf::{Aim, EbpfSource, Watched};
         let sender = self.sender.clone();
         let command = (!self.config.command.is_empty()).then(|| self.command());
-        let lists = matches!(self.config.action, Action::List);
+        let lists = matches!(self.config.action, config::Action::List);
         let aim = if lists { Aim::Record } else { Aim::Stop };
         let watched = Watched { command, system: self.config.system, aim };
         let started =

@@ -57,8 +57,9 @@ pub const KEYS: [Key; 15] = [
 ];
 
 /// The options that are no keys, and why.
-pub const NOT_KEYS: [(&str, &str); 17] = [
+pub const NOT_KEYS: [(&str, &str); 18] = [
     ("match", "what one session is about"),
+    ("on", "what one session is about"),
     ("system", "what one session is about"),
     ("hold", "what one session is about"),
     ("list", "what one session is about"),

@@ -205,21 +205,3 @@ impl Lineage {
         Place { ancestry, comm_before: self.comms.get(&pid).cloned() }
     }
 }
-
-impl Image {
-    fn unread(pid: u32, depth: u32) -> Image {
-        Image {
-            pid,
-            depth,
-            argv: Reading::Unknown,
-            filename: Reading::Unknown,
-            exe: Reading::Unknown,
-            interpreter: Reading::Unknown,
-            comm: Reading::Unknown,
-            cwd: Reading::Unknown,
-            uid: Reading::Unknown,
-            gid: Reading::Unknown,
-            cgroup: Reading::Unknown,
-        }
-    }
-}

@@ -5,9 +5,12 @@
 
 pub mod admit;
 mod arch;
+mod follow;
+mod hold;
 mod inject;
 mod mailbox;
 mod memory;
+mod moments;
 pub mod stop;
 mod wait;
 pub mod wrap;
@@ -21,6 +24,7 @@ use super::{Judge, Source, SourceEvent};
 use crate::diagnose::Circumstances;
 use crate::event::Keep;
 use crate::sys;
+pub use follow::Look;
 use mailbox::Mailbox;
 
 /// A running tracer.
@@ -34,6 +38,7 @@ impl PtraceSource {
     pub fn start(
         command: Command,
         keep: Keep,
+        look: Look,
         judge: impl Judge + 'static,
         tell: impl Fn(SourceEvent) + Send + 'static,
     ) -> io::Result<PtraceSource> {
@@ -44,7 +49,9 @@ impl PtraceSource {
         let thread = thread::Builder::new().name("tracer".into()).spawn(move || {
             inside.serve_here();
             match launch::launch(&command, |pid| sys::seize(pid, wait::OPTIONS)) {
-                Ok(launched) => wait::Tracer::new(launched, keep, inside, judge, tell).run(),
+                Ok(launched) => {
+                    wait::Tracer::new(launched, (keep, look), inside, judge, tell).run()
+                }
                 Err(error) => {
                     inside.close();
                     tell(SourceEvent::NotStarted(error));

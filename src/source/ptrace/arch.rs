@@ -8,6 +8,8 @@ compile_error!("tracexec knows x86_64 only so far; src/source/ptrace/arch.rs is 
 
 #[cfg(target_arch = "x86_64")]
 mod x86_64 {
+    use crate::sys::Call;
+
     /// The general registers.
     pub use libc::user_regs_struct as Registers;
 
@@ -86,6 +88,29 @@ mod x86_64 {
             new.rax = libc::SYS_execve as u64;
             (new.rdi, new.rsi, new.rdx) = (path, argv, envp);
         }
+        new
+    }
+
+    /// AUDIT_ARCH_X86_64, and AUDIT_ARCH_I386 for 32-bit calls.
+    const ARCH_64: u32 = 0xc000_003e;
+    const ARCH_32: u32 = 0x4000_0003;
+
+    /// For a call that ends the thread: whether it ends the process, too.
+    pub fn exit_call(call: Call) -> Option<bool> {
+        match (call.arch, call.number) {
+            (ARCH_64, 231) | (ARCH_32, 252) => Some(true),
+            (ARCH_64, 60) | (ARCH_32, 1) => Some(false),
+            _ => None,
+        }
+    }
+
+    /// Registers which, at the entry of a call, skip it and have it made anew: both instructions that
+    /// make one have two bytes.
+    pub fn call_again(old: &Registers) -> Registers {
+        let mut new = *old;
+        new.rip -= 2;
+        new.rax = old.orig_rax;
+        new.orig_rax = u64::MAX;
         new
     }
 

@@ -51,28 +51,80 @@ pub enum At {
 /// Makes the process, which has not run an instruction yet, call prctl(PR_SET_PTRACER, `ptracer`). It is
 /// then at a system-call stop, with its registers as they were.
 pub fn set_ptracer(pid: Pid, ptracer: u64, at: At) -> Result<(), Failed> {
-    if procfs::Status::read(pid).is_ok_and(|status| status.seccomp) {
-        // The filter may kill a process for a call that its author did not foresee.
-        return Err(Failed::Impossible("it runs under a seccomp filter".into()));
-    }
     let mut stack = Stack::read(pid)?;
     let Some(vdso) = stack.auxiliary(AT_SYSINFO_EHDR)?.filter(|&at| at != 0) else {
         return Err(Failed::Impossible("it has no vdso".into()));
     };
     if at == At::Exec {
         // Until the end of the execve the kernel still writes rax.
-        advance(pid)?;
+        advance(pid, &mut Signals::Delivered)?;
+    }
+    let registers = sys::get_registers(pid)?;
+    // A whole word is written below the stack pointer; a 32-bit process pops half of it.
+    let slot = if arch::is_32_bit(&registers) { 4 } else { 8 };
+    let return_at = arch::stack_pointer(&registers) - slot;
+    call(pid, ptracer, vdso, return_at, &mut Signals::Delivered)
+}
+
+/// The same for a thread of a process that is in the midst of things: its stack may be full, or in use
+/// below the stack pointer. So the return address lies in the vdso's header, too, where that says at
+/// which place the sections begin, which nobody needs who runs. The signals that came meanwhile, which
+/// are to be sent again.
+pub fn set_ptracer_amid(
+    pid: Pid,
+    tid: Pid,
+    ptracer: u64,
+    in_call: bool,
+) -> Result<Vec<i32>, Failed> {
+    let mut signals = Signals::Kept(Vec::new());
+    if in_call {
+        advance(tid, &mut signals)?;
+    }
+    let bits32 = arch::is_32_bit(&sys::get_registers(tid)?);
+    let auxv = std::fs::read(procfs::path(pid, "auxv"))?;
+    let Some(vdso) = vdso(&auxv, if bits32 { 4 } else { 8 }) else {
+        return Err(Failed::Impossible("it has no vdso".into()));
+    };
+    let e_shoff = if bits32 { 0x20 } else { 0x28 };
+    call(tid, ptracer, vdso, vdso + e_shoff, &mut signals)?;
+    Ok(match signals {
+        Signals::Kept(kept) => kept,
+        Signals::Delivered => Vec::new(),
+    })
+}
+
+/// AT_SYSINFO_EHDR of an auxiliary vector with words of that size.
+fn vdso(auxv: &[u8], word: usize) -> Option<u64> {
+    let number = |bytes: &[u8]| {
+        let mut whole = [0; 8];
+        whole[..word].copy_from_slice(bytes);
+        u64::from_le_bytes(whole)
+    };
+    auxv.chunks_exact(2 * word)
+        .find(|pair| number(&pair[..word]) == AT_SYSINFO_EHDR)
+        .map(|pair| number(&pair[word..]))
+        .filter(|&at| at != 0)
+}
+
+fn call(
+    pid: Pid,
+    ptracer: u64,
+    vdso: u64,
+    return_at: u64,
+    signals: &mut Signals,
+) -> Result<(), Failed> {
+    if procfs::Status::read(pid).is_ok_and(|status| status.seccomp) {
+        // The filter may kill a process for a call that its author did not foresee.
+        return Err(Failed::Impossible("it runs under a seccomp filter".into()));
     }
     let old = sys::get_registers(pid)?;
     let bits32 = arch::is_32_bit(&old);
+    let slot = if bits32 { 4 } else { 8 };
     let stub = vdso + EI_PAD;
     let padding = sys::peek(pid, stub)?;
     let code = splice(padding, &arch::syscall_and_return(bits32));
-    // A whole word is written below the stack pointer; a 32-bit process pops half of it.
-    let slot = if bits32 { 4 } else { 8 };
-    let return_at = arch::stack_pointer(&old) - slot;
     let under = sys::peek(pid, return_at)?;
-    let return_to = splice(under, &arch::program_counter(&old).to_le_bytes()[..slot as usize]);
+    let return_to = splice(under, &arch::program_counter(&old).to_le_bytes()[..slot]);
 
     fault::point("inject-begin");
     sys::poke(pid, stub, code)?;
@@ -81,9 +133,9 @@ pub fn set_ptracer(pid: Pid, ptracer: u64, at: At) -> Result<(), Failed> {
     fault::point("inject-written");
     sys::set_registers(pid, &call)?;
     fault::point("inject-armed");
-    advance(pid)?;
+    advance(pid, signals)?;
     fault::point("inject-entered");
-    advance(pid)?;
+    advance(pid, signals)?;
     fault::point("inject-called");
     let result = arch::result(&sys::get_registers(pid)?);
     sys::set_registers(pid, &old)?;
@@ -104,15 +156,22 @@ pub(super) fn splice(word: u64, bytes: &[u8]) -> u64 {
     u64::from_le_bytes(raw)
 }
 
+/// What becomes of signals that come meanwhile.
+pub(super) enum Signals {
+    /// They are ignored, end the process, or stop it, which it is about to be anyway.
+    Delivered,
+    /// They may have handlers, which must not run now.
+    Kept(Vec<i32>),
+}
+
 /// Runs the process to its next system-call stop.
-pub(super) fn advance(pid: Pid) -> Result<(), Failed> {
-    while advance_or_exec(pid)? == Report::Exec {}
+pub(super) fn advance(pid: Pid, signals: &mut Signals) -> Result<(), Failed> {
+    while advance_or_exec(pid, signals)? == Report::Exec {}
     Ok(())
 }
 
-/// Runs the process to its next system-call stop, or to a new program. Signals on the way are delivered:
-/// they are ignored, end the process, or stop it, which it is about to be anyway.
-pub(super) fn advance_or_exec(pid: Pid) -> Result<Report, Failed> {
+/// Runs the process to its next system-call stop, or to a new program.
+pub(super) fn advance_or_exec(pid: Pid, signals: &mut Signals) -> Result<Report, Failed> {
     let mut signal = 0;
     loop {
         sys::cont_to_syscall(pid, signal)?;
@@ -121,11 +180,15 @@ pub(super) fn advance_or_exec(pid: Pid) -> Result<Report, Failed> {
                 break status;
             }
         };
-        match Report::decode(status) {
-            report @ (Report::Syscall | Report::Exec) => return Ok(report),
-            Report::Ended(_) => return Err(Failed::Died),
-            Report::Signal(number) => signal = number,
-            _ => signal = 0,
-        }
+        signal = match (Report::decode(status), &mut *signals) {
+            (report @ (Report::Syscall | Report::Exec), _) => return Ok(report),
+            (Report::Ended(_), _) => return Err(Failed::Died),
+            (Report::Signal(number), Signals::Delivered) => number,
+            (Report::Signal(number), Signals::Kept(kept)) => {
+                kept.push(number);
+                0
+            }
+            _ => 0,
+        };
     }
 }

@@ -1,10 +1,12 @@
 //! The tracer: one thread that blocks in waitpid, and one short function for each kind of stop.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::sync::Arc;
 
 use super::admit::{gone, ptracer};
+use super::follow::{Followed, Look};
+use super::hold::Hold;
 use super::inject;
 use super::mailbox::{Mailbox, Request};
 use super::memory::Stack;
@@ -12,6 +14,7 @@ use super::stop::Report;
 use super::wrap;
 use crate::event::Keep;
 use crate::fault;
+use crate::judge::Candidate;
 use crate::procfs::Status;
 use crate::source::launch::Launched;
 use crate::source::lineage::Lineage;
@@ -32,18 +35,21 @@ pub const OPTIONS: i32 = libc::PTRACE_O_TRACEEXEC
 
 /// The tracer's state. There is none for a tracee that waits for nothing.
 pub struct Tracer<J, E> {
-    waiting: Waiting,
+    pub(super) waiting: Waiting,
     lineage: Option<Lineage>,
     command: Pid,
     /// Until COMMAND's first exec.
     launched: Option<Launched>,
-    judge: J,
+    pub(super) judge: J,
     tell: E,
 }
 
-/// The processes that are kept in their exec stop.
-struct Waiting {
+/// The processes that are kept in a stop, and those that are followed until something happens.
+pub(super) struct Waiting {
+    /// In their exec stop.
     pids: HashSet<Pid>,
+    pub holds: HashMap<Pid, Hold>,
+    pub followed: Followed,
     mailbox: Arc<Mailbox>,
 }
 
@@ -63,9 +69,18 @@ fn unless_gone(result: io::Result<()>) {
 }
 
 impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
-    pub fn new(launched: Launched, keep: Keep, mailbox: Arc<Mailbox>, judge: J, tell: E) -> Self {
+    pub fn new(
+        launched: Launched,
+        (keep, look): (Keep, Look),
+        mailbox: Arc<Mailbox>,
+        judge: J,
+        tell: E,
+    ) -> Self {
+        let mut followed = Followed::new(look);
+        // Until it has executed COMMAND it is ours.
+        followed.executed(launched.pid, None);
         Tracer {
-            waiting: Waiting { pids: HashSet::new(), mailbox },
+            waiting: Waiting { pids: HashSet::new(), holds: HashMap::new(), followed, mailbox },
             lineage: Lineage::new(keep, launched.pid),
             command: launched.pid,
             launched: Some(launched),
@@ -83,6 +98,9 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
                     return;
                 }
             }
+            for pid in self.waiting.followed.hanging() {
+                self.hangs(pid);
+            }
             match sys::wait_tracee(-1) {
                 Ok(Some((pid, status))) => self.stopped(pid, Report::decode(status)),
                 Ok(None) => {}
@@ -93,14 +111,18 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
     }
 
     fn stopped(&mut self, pid: Pid, report: Report) {
+        if self.stopped_for_a_hold(pid, report) {
+            return;
+        }
         match report {
             Report::Exec => self.executed(pid),
             Report::NewTask { clone } => self.forked(pid, clone),
             Report::Trap => self.trapped(pid),
-            Report::Signal(signal) => unless_gone(sys::cont(pid, signal)),
+            Report::Signal(signal) => self.signalled(pid, signal),
             Report::GroupStop => unless_gone(sys::listen(pid)),
             Report::Ended(status) => self.ended(pid, status),
-            Report::Syscall | Report::Other => unless_gone(sys::cont(pid, 0)),
+            Report::Syscall => self.calls(pid),
+            Report::Other => self.waiting.resume(pid, 0),
         }
     }
 
@@ -124,27 +146,41 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
         if let Some(lineage) = &mut self.lineage {
             lineage.executed(pid, &mut facts);
         }
+        // What is ruled out, held or let go is no candidate; the judge says which one is.
+        self.waiting.followed.executed(pid, None);
         facts
     }
 
     fn forked(&mut self, pid: Pid, clone: bool) {
-        if let Some(lineage) = &mut self.lineage
+        self.note_fork(pid, clone);
+        self.waiting.resume(pid, 0);
+    }
+
+    pub(super) fn note_fork(&mut self, pid: Pid, clone: bool) {
+        if (self.lineage.is_some() || self.waiting.followed.is_needed())
             && let Ok(child) = sys::event_message(pid)
         {
-            lineage.forked(pid, child as Pid, clone);
+            if let Some(lineage) = &mut self.lineage {
+                lineage.forked(pid, child as Pid, clone);
+            }
+            self.waiting.followed.forked(pid, child as Pid, clone);
         }
-        unless_gone(sys::cont(pid, 0));
     }
 
     fn trapped(&mut self, pid: Pid) {
         if let Some(lineage) = &mut self.lineage {
             lineage.seen(pid);
         }
-        unless_gone(sys::cont(pid, 0));
+        if self.waiting.followed.look.moments.fail {
+            // Whether its calls are looked at must be known before it goes on.
+            self.waiting.followed.process_of(pid);
+        }
+        self.waiting.resume(pid, 0);
     }
 
     fn ended(&mut self, pid: Pid, status: ExitStatus) {
         self.waiting.pids.remove(&pid);
+        self.waiting.followed.ended(pid);
         if let Some(lineage) = &mut self.lineage {
             lineage.ended(pid);
         }
@@ -160,8 +196,8 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
     fn serve(&mut self, request: Request) -> Flow {
         match request {
             Request::Release(pid, answer) => {
-                if self.waiting.pids.remove(&pid) {
-                    unless_gone(sys::cont(pid, 0));
+                if self.waiting.pids.remove(&pid) || self.waiting.holds.contains_key(&pid) {
+                    self.waiting.release(pid);
                 }
                 let _ = answer.send(());
             }
@@ -173,24 +209,33 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
                 let result = self.wrap(pid, &order);
                 let _ = answer.send(result);
             }
-            Request::LetGo => return Flow::End,
+            Request::LetGo => {
+                self.waiting.release_holds();
+                return Flow::End;
+            }
         }
         Flow::On
     }
 
     fn park(&mut self, pid: Pid, admit: Admit) -> Result<Option<String>, ParkError> {
-        if !self.waiting.pids.remove(&pid) {
+        let hold = self.waiting.holds.remove(&pid);
+        if !self.waiting.pids.remove(&pid) && hold.is_none() {
             return Err(ParkError::Gone);
         }
-        let result = park(pid, admit);
-        match &result {
-            Ok(_) => {
+        let result = match &hold {
+            Some(hold) => hold.park(admit),
+            None => park(pid, admit),
+        };
+        match (&result, hold) {
+            (Ok(_), _) => {
+                self.waiting.followed.ended(pid);
                 if let Some(lineage) = &mut self.lineage {
                     lineage.ended(pid);
                 }
             }
             // Whatever was refused, it must not stay where it is.
-            Err(_) => unless_gone(sys::cont(pid, 0)),
+            (Err(_), Some(hold)) => hold.release(|tid, signal| self.waiting.resume(tid, signal)),
+            (Err(_), None) => self.waiting.resume(pid, 0),
         }
         result
     }
@@ -244,14 +289,49 @@ fn park(pid: Pid, admit: Admit) -> Result<Option<String>, ParkError> {
     Ok(trouble)
 }
 
+impl Waiting {
+    /// Whether a process is in its exec stop.
+    pub fn waits_at_exec(&self, pid: Pid) -> bool {
+        self.pids.contains(&pid)
+    }
+
+    /// Lets a task run on, with this signal.
+    pub fn resume(&self, tid: Pid, signal: i32) {
+        unless_gone(if self.followed.watches_calls(tid) {
+            sys::cont_to_syscall(tid, signal)
+        } else {
+            sys::cont(tid, signal)
+        });
+    }
+
+    fn release_holds(&mut self) {
+        for (_, hold) in std::mem::take(&mut self.holds) {
+            hold.release(|tid, signal| self.resume(tid, signal));
+        }
+    }
+}
+
 impl Control for Waiting {
     fn release(&mut self, pid: Pid) {
-        unless_gone(sys::cont(pid, 0));
+        match self.holds.remove(&pid) {
+            Some(hold) => hold.release(|tid, signal| self.resume(tid, signal)),
+            None => self.resume(pid, 0),
+        }
+    }
+
+    fn follow(&mut self, pid: Pid, candidate: Arc<Candidate>) {
+        self.followed.executed(pid, Some(candidate));
+        self.resume(pid, 0);
     }
 
     fn hold(&mut self, pid: Pid) -> Result<Held, NotHeld> {
         let status = Status::read(pid).map_err(|_| NotHeld::Gone)?;
-        if let Some(signal) = status.fatal_pending() {
+        let dying = match self.holds.contains_key(&pid) {
+            // What it dies of is what it is held for.
+            true => status.is_killed().then_some(libc::SIGKILL),
+            false => status.fatal_pending(),
+        };
+        if let Some(signal) = dying {
             self.release(pid);
             return Err(NotHeld::Dying(signal));
         }
@@ -259,7 +339,10 @@ impl Control for Waiting {
             self.release(pid);
             NotHeld::Gone
         })?;
-        self.pids.insert(pid);
+        match self.holds.get_mut(&pid) {
+            Some(hold) => self.followed.told(pid, hold.happened.what),
+            None => drop(self.pids.insert(pid)),
+        }
         fault::point("held");
         Ok(Held::new(pid, pidfd, self.mailbox.clone()))
     }

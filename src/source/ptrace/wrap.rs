@@ -12,7 +12,7 @@ use std::os::unix::fs::FileExt;
 
 use super::admit::wait_for_group_stop;
 use super::arch;
-use super::inject::{At, EI_PAD, Failed, advance, advance_or_exec, splice};
+use super::inject::{At, EI_PAD, Failed, Signals, advance, advance_or_exec, splice};
 use super::memory::{AT_SYSINFO_EHDR, Stack};
 use super::stop::Report;
 use crate::fault;
@@ -64,7 +64,7 @@ pub(super) fn execute(pid: Pid, at: At, order: &WrapOrder) -> Result<(), Failed>
     let (arguments, environment) = stack.arguments()?;
     if at == At::Exec {
         // Until the end of the execve the kernel still writes rax.
-        advance(pid)?;
+        advance(pid, &mut Signals::Delivered)?;
     }
     let old = sys::get_registers(pid)?;
     let (bits32, word) = (arch::is_32_bit(&old), stack.word());
@@ -90,9 +90,9 @@ pub(super) fn execute(pid: Pid, at: At, order: &WrapOrder) -> Result<(), Failed>
     let words = [vector.path, vector.argv, environment];
     sys::set_registers(pid, &arch::call_execve(&old, stub, return_at, words))?;
     fault::point("wrap-armed");
-    advance(pid)?;
+    advance(pid, &mut Signals::Delivered)?;
     fault::point("wrap-entered");
-    if advance_or_exec(pid)? == Report::Exec {
+    if advance_or_exec(pid, &mut Signals::Delivered)? == Report::Exec {
         return Ok(());
     }
     let result = arch::result(&sys::get_registers(pid)?);

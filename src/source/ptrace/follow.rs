@@ -1,0 +1,264 @@
+//! The processes that may be held later than at their exec, and when the next of them will have run too
+//! long. A process that was forked and has executed nothing is its parent's program, and counts as
+//! that does.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::judge::Candidate;
+use crate::moment::{Moments, What, signals};
+use crate::procfs::{Stat, Status};
+use crate::sys::{self, Alarm, Pid};
+
+/// What is looked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Look {
+    pub moments: Moments,
+    /// Signals that are no faults, too.
+    pub all_signals: bool,
+    /// A status of 0, too.
+    pub all_statuses: bool,
+}
+
+impl Look {
+    /// Whether this signal may be a crash.
+    pub fn at_signal(self, signal: i32) -> bool {
+        let may = if self.all_signals { signals::ends } else { signals::is_fault };
+        self.moments.crash && may(signal)
+    }
+
+    pub fn at_status(self, status: u8) -> bool {
+        self.moments.fail && (status != 0 || self.all_statuses)
+    }
+}
+
+/// A process of the tree.
+struct Entry {
+    /// None: the filter has ruled it out.
+    candidate: Option<Arc<Candidate>>,
+    parent: Pid,
+    /// Whether it has executed something since it was forked.
+    executed: bool,
+    /// Since when it has not been waiting for a candidate that comes from it.
+    since: Instant,
+    /// Whether it has been found to hang.
+    hung: bool,
+    /// What comes from it and was told of.
+    told: Option<Told>,
+}
+
+/// A process that was told of.
+#[derive(Debug, Clone, Copy)]
+pub struct Told {
+    pub pid: Pid,
+    pub what: What,
+}
+
+pub struct Followed {
+    pub look: Look,
+    processes: HashMap<Pid, Entry>,
+    /// The processes of threads, by thread id.
+    threads: HashMap<Pid, Pid>,
+    /// When a process is to be looked at. What has ended since is passed over.
+    due: BinaryHeap<Reverse<(Instant, Pid)>>,
+    alarm: Option<Alarm>,
+}
+
+impl Followed {
+    pub fn new(look: Look) -> Followed {
+        Followed {
+            look,
+            processes: HashMap::new(),
+            threads: HashMap::new(),
+            due: BinaryHeap::new(),
+            alarm: None,
+        }
+    }
+
+    /// Whether anything has to be noted at all.
+    pub fn is_needed(&self) -> bool {
+        self.look.moments.follow()
+    }
+
+    /// A process has executed a program which is a candidate, or is none.
+    pub fn executed(&mut self, pid: Pid, candidate: Option<Arc<Candidate>>) {
+        if !self.is_needed() {
+            return;
+        }
+        let parent = self.processes.get(&pid).map(|entry| entry.parent);
+        let parent = parent.or_else(|| Stat::read(pid).ok().map(|stat| stat.ppid));
+        self.enter(pid, parent.unwrap_or_default(), candidate, true);
+    }
+
+    fn enter(&mut self, pid: Pid, parent: Pid, candidate: Option<Arc<Candidate>>, executed: bool) {
+        let since = Instant::now();
+        if let (Some(time), Some(_)) = (self.look.moments.hang, &candidate) {
+            self.look_at(pid, since + time);
+        }
+        let entry = Entry { candidate, parent, executed, since, hung: false, told: None };
+        self.processes.insert(pid, entry);
+    }
+
+    /// Task `parent` has made task `child`.
+    pub fn forked(&mut self, parent: Pid, child: Pid, clone: bool) {
+        if !self.is_needed() {
+            return;
+        }
+        let Some(process) = self.process_of(parent) else { return };
+        if clone && sys::is_thread_of(process, child) {
+            self.threads.insert(child, process);
+        } else if self.processes.get(&child).is_none_or(|entry| !entry.executed) {
+            let candidate = self.candidate(process).cloned();
+            self.enter(child, process, candidate, false);
+        }
+    }
+
+    /// The process of a task. One whose fork has not been told yet is entered as what /proc says.
+    pub fn process_of(&mut self, tid: Pid) -> Option<Pid> {
+        if self.processes.contains_key(&tid) {
+            return Some(tid);
+        }
+        if let Some(process) = self.threads.get(&tid) {
+            return Some(*process);
+        }
+        let process = Status::read(tid).ok()?.tgid;
+        if process != tid {
+            self.threads.insert(tid, process);
+        }
+        if !self.processes.contains_key(&process) {
+            let parent = Stat::read(process).ok()?.ppid;
+            let candidate = self.candidate(parent).cloned();
+            self.enter(process, parent, candidate, false);
+        }
+        Some(process)
+    }
+
+    pub fn candidate(&self, pid: Pid) -> Option<&Arc<Candidate>> {
+        self.processes.get(&pid)?.candidate.as_ref()
+    }
+
+    /// Whether a task's system calls are looked at.
+    pub fn watches_calls(&self, tid: Pid) -> bool {
+        let process = self.threads.get(&tid).unwrap_or(&tid);
+        self.look.moments.fail && self.candidate(*process).is_some()
+    }
+
+    /// A task is no more, or is ours no longer.
+    pub fn ended(&mut self, tid: Pid) {
+        self.threads.remove(&tid);
+        let Some(entry) = self.processes.remove(&tid) else { return };
+        if entry.candidate.is_some() && self.look.moments.hang.is_some() {
+            let now = Instant::now();
+            for at in self.ancestors(entry.parent) {
+                if let Some(above) = self.processes.get_mut(&at) {
+                    above.since = now;
+                }
+            }
+        }
+    }
+
+    /// A process and what it comes from, as far as it is followed.
+    fn ancestors(&self, pid: Pid) -> Vec<Pid> {
+        let mut found = Vec::new();
+        let mut at = pid;
+        while let Some(entry) = self.processes.get(&at)
+            && !found.contains(&at)
+        {
+            found.push(at);
+            at = entry.parent;
+        }
+        found
+    }
+
+    /// A process was told of: those that it comes from will wait for it, and fail because of it.
+    pub fn told(&mut self, pid: Pid, what: What) {
+        let parent = self.processes.get(&pid).map(|entry| entry.parent).unwrap_or_default();
+        for at in self.ancestors(parent) {
+            if let Some(entry) = self.processes.get_mut(&at) {
+                entry.told.get_or_insert(Told { pid, what });
+            }
+        }
+    }
+
+    /// What was told of that comes from this process, if what happens to it now is because of that: it
+    /// passes on a failure by its own, or a signal by sending it to itself.
+    pub fn because_of(&self, pid: Pid, what: What) -> Option<Pid> {
+        let told = self.processes.get(&pid)?.told?;
+        let passed_on = match what {
+            What::Fail { .. } => told.what != What::Hang,
+            What::Crash { signal, code, sender: None, .. } => {
+                code <= 0 && told.what.signal() == Some(signal)
+            }
+            What::Crash { .. } | What::Hang => false,
+        };
+        passed_on.then_some(told.pid)
+    }
+
+    fn look_at(&mut self, pid: Pid, when: Instant) {
+        let first = self.due.peek().is_none_or(|Reverse((first, _))| when < *first);
+        self.due.push(Reverse((when, pid)));
+        if first {
+            self.set_alarm();
+        }
+    }
+
+    fn set_alarm(&mut self) {
+        if self.alarm.is_none() {
+            self.alarm = Alarm::new().ok();
+        }
+        let Some(alarm) = &mut self.alarm else { return };
+        let _ = match self.due.peek() {
+            Some(Reverse((when, _))) => alarm.set(when.saturating_duration_since(Instant::now())),
+            None => alarm.clear(),
+        };
+    }
+
+    /// The candidates that have run too long by now; each is given once.
+    pub fn hanging(&mut self) -> Vec<Pid> {
+        let Some(time) = self.look.moments.hang else { return Vec::new() };
+        let now = Instant::now();
+        let mut hanging = Vec::new();
+        let mut again = Vec::new();
+        let mut looked = false;
+        while let Some(&Reverse((when, pid))) = self.due.peek() {
+            if when > now {
+                break;
+            }
+            looked = true;
+            self.due.pop();
+            // What was told of is not followed any more, and may still be waited for.
+            if let Some(entry) = self.processes.get_mut(&pid)
+                && entry.told.is_some_and(|told| sys::kill(told.pid, 0).is_ok())
+            {
+                entry.since = now;
+            }
+            match self.left(pid, time, now) {
+                Some(left) if left.is_zero() => {
+                    if let Some(entry) = self.processes.get_mut(&pid) {
+                        entry.hung = true;
+                    }
+                    hanging.push(pid);
+                }
+                Some(left) => again.push(Reverse((now + left, pid))),
+                None => {}
+            }
+        }
+        if looked {
+            self.due.extend(again);
+            self.set_alarm();
+        }
+        hanging
+    }
+
+    /// How long a process may still run. One from which another candidate comes waits for that.
+    fn left(&self, pid: Pid, time: Duration, now: Instant) -> Option<Duration> {
+        let entry = self.processes.get(&pid).filter(|entry| !entry.hung)?;
+        entry.candidate.as_ref()?;
+        let waits = self.processes.iter().any(|(&other, entry)| {
+            other != pid && entry.candidate.is_some() && self.ancestors(entry.parent).contains(&pid)
+        });
+        Some(if waits { time } else { (entry.since + time).saturating_duration_since(now) })
+    }
+}

@@ -1,0 +1,65 @@
+//! What is said on the command line and on --hits-json.
+
+use super::support::World;
+
+#[test]
+fn what_makes_no_sense_is_an_error_before_the_command_starts() {
+    let world = World::new();
+    let ptrace = "the eBPF source sees the exec only";
+    for (options, says, hint) in [
+        (&["--on", "crsh"][..], "did you mean `crash`?", ""),
+        (&["--on", "hang"], "hang=60s", ""),
+        (&["--on", "exec,crash"], "no filter: -m says", ""),
+        (
+            &["--on", "crash", "-m", "status=1"],
+            "it comes only with --on fail",
+            "tracexec-filter(7)",
+        ),
+        (&["--on", "crash", "--break", "main"], "stays where it happened", "add exec"),
+        (&["--on", "crash", "--backend", "ebpf"], ptrace, "--backend ptrace"),
+        (&["--on", "fail", "--system", "--once"], "only the exec can be seen", "ptrace sees"),
+    ] {
+        let args =
+            ["--no-config", "debug"].iter().chain(options).chain(&["--hold", "--", "echo", "ran"]);
+        let mut command = std::process::Command::new(super::support::TRACEXEC);
+        world.prepare(&mut command);
+        command.args(args.filter(|arg| !options.contains(&"--break") || **arg != "--hold"));
+        let outcome = super::support::finish(world.start(command));
+        assert!(outcome.stderr.contains(says), "{options:?}: {}", outcome.stderr);
+        assert!(outcome.stderr.contains(hint), "{options:?}: {}", outcome.stderr);
+        assert_ne!(outcome.code(), 0);
+        assert_eq!(outcome.out(), "", "{options:?}");
+    }
+}
+
+#[test]
+fn nothing_held_is_said_in_the_words_of_the_moments() {
+    let world = World::new();
+    let outcome = world.debug_sh(&["--on", "crash", "--hold"], "true; /bin/true");
+    assert!(
+        outcome.stderr.contains("nothing came to --on crash: 2 execs, 2 of them looked after"),
+        "{}",
+        outcome.stderr
+    );
+}
+
+#[test]
+fn a_line_of_json_says_what_happened_to_which_thread() {
+    let world = World::new();
+    let program = world.fixture("dies", &[]).display().to_string();
+    let hits = world.file("hits", "");
+    let options = ["--on", "crash,fail", "-m", "basename=dies", "--debugger", "gdb-backtrace"];
+    let more = ["--in", "background", "--hits-json", hits.to_str().unwrap()];
+    let script = format!("{program} null thread; {program} exit; echo");
+    world.debug_sh(&[&options[..], &more].concat(), &script);
+    let text = std::fs::read_to_string(&hits).unwrap();
+    let lines: Vec<serde_json::Value> =
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let parked: Vec<_> = lines.iter().filter(|line| line["stage"] == "parked").collect();
+    assert_eq!(parked.len(), 2, "{text}");
+    assert_eq!(parked[0]["moment"], "crash");
+    assert_eq!(parked[0]["signal"], libc::SIGSEGV);
+    assert_eq!(parked[0]["address"], "0x0");
+    assert_ne!(parked[0]["thread"], parked[0]["pid"]);
+    assert_eq!((&parked[1]["moment"], &parked[1]["exit_status"]), (&"fail".into(), &3.into()));
+}
