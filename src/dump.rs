@@ -5,7 +5,7 @@ mod image;
 mod mappings;
 mod notes;
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -94,7 +94,8 @@ impl Seized {
     fn all_of(pid: Pid) -> Result<Seized, DumpError> {
         let mut seized = Seized { tids: Vec::new() };
         loop {
-            let new: Vec<Pid> = threads(pid)?
+            let new: Vec<Pid> = procfs::threads(pid)
+                .map_err(read("its threads"))?
                 .into_iter()
                 .filter(|tid| !seized.tids.contains(tid) && !is_dead(*tid))
                 .collect();
@@ -143,11 +144,6 @@ impl Drop for Seized {
             let _ = sys::detach(tid, 0);
         }
     }
-}
-
-fn threads(pid: Pid) -> Result<Vec<Pid>, DumpError> {
-    let entries = fs::read_dir(procfs::path(pid, "task")).map_err(read("its threads"))?;
-    Ok(entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect())
 }
 
 fn is_dead(tid: Pid) -> bool {

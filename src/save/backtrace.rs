@@ -82,8 +82,7 @@ impl Backtracer {
         if self.on_core {
             words.extend(["--core".into(), core.as_os_str().to_os_string()].map(ReadyWord::Text));
         }
-        let arguments: Vec<String> =
-            subject.program.argv.iter().map(|argument| escape::word(argument)).collect();
+        let arguments: Vec<String> = subject.program.argv.iter().map(escape::word).collect();
         let line = arguments.join(" ");
         writeln!(file, "{line}\nprocess {}, at its {}\n", subject.pid, subject.moment)
             .map_err(said)?;

@@ -53,10 +53,16 @@ impl Session {
             self.release_guard(pid);
             return self.not_parked(&what, pid, &error);
         }
+        let Ok(pidfd) = hit.pidfd.try_clone() else {
+            // Without descriptors there is nothing to save into, either.
+            hit.send_continue();
+            return self.release_guard(pid);
+        };
         let cancelled = Arc::new(AtomicBool::new(false));
         hit.stage = Stage::Saving(Saving { cancelled: Arc::clone(&cancelled) });
         let subject = Subject {
             pid,
+            pidfd,
             hit: id,
             program: hit.program.as_ref().clone(),
             focus: hit.focus,
