@@ -123,6 +123,28 @@ fn a_debugger_or_a_wrapper_comes_after_it() {
 }
 
 #[test]
+fn command_itself_is_saved_and_goes_on() {
+    let world = World::new();
+    let hello = world.fixture("hello", &[]);
+    for (options, after) in [
+        (&[][..], ""),
+        (&["--debugger", "gdb-backtrace", "--break", "main"], "#0  main ("),
+        // Of the two, ptrace can do the first only, with a child of our own.
+        (
+            &["--wrap", "env"],
+            if support::BACKEND == "ebpf" { "under env" } else { "not under env" },
+        ),
+    ] {
+        let mut command = world.tracexec(["debug", "-m", "basename=hello", "--save", "core"]);
+        command.args(options).arg("--to").arg(world.path("kept")).arg("--").arg(&hello);
+        let outcome = finish(world.start(command));
+        assert_eq!((outcome.code(), outcome.out().as_str()), (3, "hello\n"), "{}", outcome.stderr);
+        assert!(outcome.stderr.contains(after), "{}", outcome.stderr);
+    }
+    assert_eq!(folders(&world).len(), 3);
+}
+
+#[test]
 fn one_that_is_held_stays_so() {
     let world = World::new();
     let hello = world.fixture("hello", &[]);
@@ -146,7 +168,9 @@ fn an_end_meanwhile_lets_it_run_and_leaves_no_half_of_anything() {
     let templates = world.path("config/tracexec/launch-templates/debuggers");
     fs::create_dir_all(&templates).unwrap();
     let text = "name = 'gdb-backtrace'\ndescription = 'slow'\nprograms = ['gdb']\n\
-                command = '{{program}} -q -nx -batch -p {{pid}} -ex \"shell sleep 1000\"'\n";
+                command = '{{program}} -q -nx -batch -p {{pid}} -ex \"shell sleep 1000; : WORLD\"'\n";
+    let mark = format!("sleep 1000; : {}", world.dir.path().display());
+    let text = text.replace("sleep 1000; : WORLD", &mark);
     fs::write(templates.join("slow.toml"), text).unwrap();
     let mut command = world.tracexec(["debug", "-m", "basename=hello", "--save", "backtrace,core"]);
     command.arg("--to").arg(world.path("kept"));
@@ -174,7 +198,7 @@ fn an_end_meanwhile_lets_it_run_and_leaves_no_half_of_anything() {
     });
     assert_eq!(found, "3\n");
     assert_eq!(files(&folders(&world)[0]), ["backtrace.txt", "core"]);
-    assert!(support::processes_with("shell sleep 1000").is_empty());
+    eventually("the debugger's end", || support::processes_with(&mark).is_empty().then_some(()));
 }
 
 #[test]
