@@ -5,7 +5,7 @@ mod image;
 mod mappings;
 mod notes;
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -94,7 +94,8 @@ impl Seized {
     fn all_of(pid: Pid) -> Result<Seized, DumpError> {
         let mut seized = Seized { tids: Vec::new() };
         loop {
-            let new: Vec<Pid> = threads(pid)?
+            let new: Vec<Pid> = procfs::threads(pid)
+                .map_err(read("its threads"))?
                 .into_iter()
                 .filter(|tid| !seized.tids.contains(tid) && !is_dead(*tid))
                 .collect();
@@ -118,20 +119,34 @@ impl Seized {
         self.tids.push(tid);
         // Should somebody have set it going in this moment, it stops for us.
         let _ = sys::interrupt(tid);
-        loop {
-            let waited = sys::wait_tracee(tid).map_err(read("its state"))?;
-            match waited.map(|(_, status)| Report::decode(status)) {
-                Some(Report::GroupStop | Report::Trap) => return Ok(()),
-                Some(Report::Ended(_)) => {
-                    self.tids.retain(|&known| known != tid);
-                    return Ok(());
-                }
-                Some(Report::Signal(signal)) => {
-                    sys::cont(tid, signal).map_err(read("its state"))?
-                }
-                Some(_) => sys::cont(tid, 0).map_err(read("its state"))?,
-                None => {}
+        if !wait_for_stop(tid)? {
+            self.tids.retain(|&known| known != tid);
+        }
+        Ok(())
+    }
+}
+
+/// Waits until a thread that was seized is in a ptrace stop; false if it has ended.
+///
+/// waitpid alone would not do: where the process is a child of another thread of ours that waits for its
+/// children, the kernel may tell that thread.
+fn wait_for_stop(tid: Pid) -> Result<bool, DumpError> {
+    let deadline = Instant::now() + STOPS_WITHIN;
+    loop {
+        match sys::poll_tracee(tid).map(|status| status.map(Report::decode)) {
+            Ok(Some(Report::GroupStop | Report::Trap)) => return Ok(true),
+            Ok(Some(Report::Ended(_))) => return Ok(false),
+            Ok(Some(Report::Signal(signal))) => {
+                sys::cont(tid, signal).map_err(read("its state"))?
             }
+            Ok(Some(_)) => sys::cont(tid, 0).map_err(read("its state"))?,
+            Ok(None) if procfs::Stat::read(tid).is_ok_and(|stat| stat.state == b't') => {
+                return Ok(true);
+            }
+            Ok(None) if is_dead(tid) => return Ok(false),
+            Err(error) => return Err(read("its state")(error)),
+            Ok(None) if Instant::now() >= deadline => return Err(DumpError::Running(tid)),
+            Ok(None) => std::thread::sleep(Duration::from_micros(100)),
         }
     }
 }
@@ -143,11 +158,6 @@ impl Drop for Seized {
             let _ = sys::detach(tid, 0);
         }
     }
-}
-
-fn threads(pid: Pid) -> Result<Vec<Pid>, DumpError> {
-    let entries = fs::read_dir(procfs::path(pid, "task")).map_err(read("its threads"))?;
-    Ok(entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect())
 }
 
 fn is_dead(tid: Pid) -> bool {

@@ -5,9 +5,11 @@ mod folder;
 
 use std::fs::{File, Permissions};
 use std::io::{self, Write};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
 use nix::sys::signal::SigSet;
@@ -15,11 +17,15 @@ use nix::sys::signal::SigSet;
 use crate::caller::As;
 use crate::dump::{self, Focus};
 use crate::judge::Program;
+use crate::procfs::{self, Status};
 use crate::report::Trouble;
 use crate::repro::{self, Repro};
-use crate::sys::Pid;
+use crate::sys::{self, Pid};
 
 pub use backtrace::Backtracer;
+
+/// How long a stop may take, which is at once on a machine that is not busy.
+const SETTLES_WITHIN: Duration = Duration::from_secs(5);
 
 /// A thing that can be kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -44,6 +50,7 @@ pub struct Saves {
 /// What is known of a hit that is to be saved. It is in state T, and stays so.
 pub struct Subject {
     pub pid: Pid,
+    pub pidfd: OwnedFd,
     pub hit: u64,
     pub program: Program,
     pub focus: Focus,
@@ -122,6 +129,11 @@ impl Saves {
                 Err(why) => saved.failed.push(format!("no {}: {why}", kind.name())),
             }
         }
+        settle(subject.pid);
+        if cancelled.load(Ordering::Relaxed) {
+            // It was set going, but a debugger had it that we have ended since.
+            let _ = sys::pidfd_send_signal(subject.pidfd.as_fd(), libc::SIGCONT);
+        }
         saved
     }
 
@@ -180,6 +192,23 @@ impl Saves {
     fn as_owner<T>(&self, action: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
         let _guard = As::user(self.owner);
         action()
+    }
+}
+
+/// Waits until the stop that a debugger leaves a process in is in force in all threads: a SIGCONT that came
+/// before it would be lost.
+fn settle(pid: Pid) {
+    let deadline = Instant::now() + SETTLES_WITHIN;
+    let rests = |tid: Pid| {
+        Status::read(tid)
+            .map_or(true, |status| status.tracer == 0 && matches!(status.state, b'T' | b'Z' | b'X'))
+    };
+    while Instant::now() < deadline {
+        let Ok(threads) = procfs::threads(pid) else { return };
+        if threads.into_iter().all(rests) {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(1));
     }
 }
 

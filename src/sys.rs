@@ -193,6 +193,17 @@ pub fn wait_tracee(pid: Pid) -> io::Result<Option<(Pid, c_int)>> {
     }
 }
 
+/// What [`wait_tracee`] would say now, if anything.
+pub fn poll_tracee(pid: Pid) -> io::Result<Option<c_int>> {
+    let mut status = 0;
+    let flags = libc::__WALL | libc::__WNOTHREAD | libc::WNOHANG;
+    // SAFETY: `status` is ours; the flags are the kernel's, see wait(2).
+    match check(unsafe { libc::waitpid(pid, &mut status, flags) } as c_long)? {
+        0 => Ok(None),
+        _ => Ok(Some(status)),
+    }
+}
+
 /// Reaps a child of this process that has ended; its wait status.
 pub fn reap(pid: Pid) -> io::Result<c_int> {
     let mut status = 0;

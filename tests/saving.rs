@@ -13,8 +13,9 @@ use support::{Outcome, World, eventually, finish, pid_in, state};
 
 /// The folders of the hits, by name.
 fn folders(world: &World) -> Vec<PathBuf> {
-    let mut folders: Vec<PathBuf> =
-        fs::read_dir(world.path("kept")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    // There may be none yet.
+    let entries = fs::read_dir(world.path("kept")).into_iter().flatten();
+    let mut folders: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
     folders.sort();
     folders
 }
@@ -122,6 +123,28 @@ fn a_debugger_or_a_wrapper_comes_after_it() {
 }
 
 #[test]
+fn command_itself_is_saved_and_goes_on() {
+    let world = World::new();
+    let hello = world.fixture("hello", &[]);
+    for (options, after) in [
+        (&[][..], ""),
+        (&["--debugger", "gdb-backtrace", "--break", "main"], "#0  main ("),
+        // Of the two, ptrace can do the first only, with a child of our own.
+        (
+            &["--wrap", "env"],
+            if support::BACKEND == "ebpf" { "under env" } else { "not under env" },
+        ),
+    ] {
+        let mut command = world.tracexec(["debug", "-m", "basename=hello", "--save", "core"]);
+        command.args(options).arg("--to").arg(world.path("kept")).arg("--").arg(&hello);
+        let outcome = finish(world.start(command));
+        assert_eq!((outcome.code(), outcome.out().as_str()), (3, "hello\n"), "{}", outcome.stderr);
+        assert!(outcome.stderr.contains(after), "{}", outcome.stderr);
+    }
+    assert_eq!(folders(&world).len(), 3);
+}
+
+#[test]
 fn one_that_is_held_stays_so() {
     let world = World::new();
     let hello = world.fixture("hello", &[]);
@@ -136,6 +159,46 @@ fn one_that_is_held_stays_so() {
     world.run(["release", &pid.to_string()]);
     let outcome = finish(running);
     assert_eq!((outcome.code(), outcome.out().as_str()), (3, "hello\n"), "{}", outcome.stderr);
+}
+
+#[test]
+fn an_end_meanwhile_lets_it_run_and_leaves_no_half_of_anything() {
+    let world = World::new();
+    let hello = world.fixture("hello", &[]);
+    let templates = world.path("config/tracexec/launch-templates/debuggers");
+    fs::create_dir_all(&templates).unwrap();
+    let text = "name = 'gdb-backtrace'\ndescription = 'slow'\nprograms = ['gdb']\n\
+                command = '{{program}} -q -nx -batch -p {{pid}} -ex \"shell sleep 1000; : WORLD\"'\n";
+    let mark = format!("sleep 1000; : {}", world.dir.path().display());
+    let text = text.replace("sleep 1000; : WORLD", &mark);
+    fs::write(templates.join("slow.toml"), text).unwrap();
+    let mut command = world.tracexec(["debug", "-m", "basename=hello", "--save", "backtrace,core"]);
+    command.arg("--to").arg(world.path("kept"));
+    let status = world.path("status");
+    let script = format!("'{}'; echo $? >'{}'", hello.display(), status.display());
+    command.args(["--", "sh", "-c", &script]);
+    let mut running = world.start(command);
+    let hit = eventually("a traced process", || {
+        running.assert_runs();
+        let pids = support::processes_with(hello.to_str().unwrap());
+        pids.into_iter().find(|&pid| {
+            let exe = fs::read_link(format!("/proc/{pid}/exe"));
+            let traced = support::status_of(pid, "TracerPid");
+            // Not by us, for the core.
+            let core = folders(&world).first().is_some_and(|folder| folder.join("core").exists());
+            exe.is_ok_and(|exe| exe == hello) && core && traced.is_some_and(|pid| pid != "0")
+        })
+    });
+    assert!(world.run(["ps"]).out().contains(" saving "), "{hit}");
+    running.signal(libc::SIGTERM);
+    let outcome = finish(running);
+    assert_eq!(outcome.code(), 128 + libc::SIGTERM, "{}", outcome.stderr);
+    let found = eventually("the program's end", || {
+        fs::read_to_string(&status).ok().filter(|text| !text.is_empty())
+    });
+    assert_eq!(found, "3\n");
+    assert_eq!(files(&folders(&world)[0]), ["backtrace.txt", "core"]);
+    eventually("the debugger's end", || support::processes_with(&mark).is_empty().then_some(()));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! What a process has mapped, and how much of that belongs into a core.
 
+use std::collections::HashSet;
 use std::fs;
 
 use super::{DumpError, read};
@@ -22,6 +23,8 @@ pub struct Mapping {
     anonymous: bool,
     never: bool,
     huge: bool,
+    /// Whether code is mapped from the same file: a program or a library.
+    of_program: bool,
 }
 
 /// How much of a mapping is written.
@@ -62,6 +65,14 @@ fn parse(text: &[u8]) -> Vec<Mapping> {
         } else if let Some(mapping) = mappings.last_mut() {
             mapping.note(line);
         }
+    }
+    let programs: HashSet<Vec<u8>> = mappings
+        .iter()
+        .filter(|mapping| mapping.executable && mapping.has_file())
+        .map(|mapping| mapping.name.clone())
+        .collect();
+    for mapping in &mut mappings {
+        mapping.of_program = programs.contains(&mapping.name);
     }
     mappings
 }
@@ -143,7 +154,8 @@ impl Mapping {
         self.inode == 0 && !self.huge
     }
 
-    /// What the kernel's own cores have of it (vma_dump_size in fs/coredump.c).
+    /// What the kernel's own cores have of it (vma_dump_size in fs/coredump.c), and the constants of
+    /// programs and libraries beside: lldb takes what a core lacks for zeros, where gdb looks into the file.
     pub fn extent(&self, filter: u32) -> Extent {
         let whole_if = |bit: u32| if filter & bit != 0 { Extent::Whole } else { Extent::Nothing };
         if self.name == b"[vdso]" {
@@ -165,7 +177,8 @@ impl Mapping {
         if self.inode == 0 {
             return Extent::Nothing;
         }
-        if filter & FILE_PRIVATE != 0 {
+        let constants = self.of_program && !self.executable && filter & ELF_HEADERS != 0;
+        if filter & FILE_PRIVATE != 0 || (constants && self.readable) {
             return Extent::Whole;
         }
         let may_be_header = self.offset == 0 && self.readable && filter & ELF_HEADERS != 0;
@@ -184,6 +197,8 @@ VmFlags: rd ex mr mw me
 7f00-7f20 rw-p 00000000 00:00 0 \nAnonymous:             4 kB\nVmFlags: rd wr
 7f30-7f40 rw-s 00000000 00:01 7                          /dev/zero (deleted)
 VmFlags: rd wr sh
+7f40-7f50 r--p 00002000 08:01 12                         /bin/a b\\012c (deleted)
+Anonymous:             0 kB
 7f50-7f60 r--p 00000000 00:00 0                          [vvar]
 VmFlags: rd mr pf io de dd
 ";
@@ -191,7 +206,7 @@ VmFlags: rd mr pf io de dd
     #[test]
     fn mappings_are_read_with_odd_names() {
         let found = parse(TEXT);
-        assert_eq!(found.len(), 4);
+        assert_eq!(found.len(), 5);
         assert_eq!((found[0].start, found[0].end, found[0].offset), (0x55d0, 0x55e0, 0x1000));
         assert_eq!(found[0].name, b"/bin/a b\nc (deleted)");
         assert!(found[0].executable && found[0].has_file() && !found[1].has_file());
@@ -201,9 +216,9 @@ VmFlags: rd mr pf io de dd
     fn what_is_written_follows_the_filter() {
         let extents = |filter| parse(TEXT).iter().map(|m| m.extent(filter)).collect::<Vec<_>>();
         use Extent::{Nothing, Whole};
-        assert_eq!(extents(DEFAULT_FILTER), [Nothing, Whole, Whole, Nothing]);
-        assert_eq!(extents(0), [Nothing; 4]);
-        assert_eq!(extents(FILE_PRIVATE), [Whole, Nothing, Nothing, Nothing]);
+        assert_eq!(extents(DEFAULT_FILTER), [Nothing, Whole, Whole, Whole, Nothing]);
+        assert_eq!(extents(0), [Nothing; 5]);
+        assert_eq!(extents(FILE_PRIVATE), [Whole, Nothing, Nothing, Whole, Nothing]);
     }
 
     #[test]

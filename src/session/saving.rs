@@ -21,7 +21,13 @@ use crate::wrapped::{WrapError, WrapOrder};
 /// A process in state T that nobody traces, and that is ours to hand over all the same.
 struct Resting {
     pidfd: OwnedFd,
+    /// Whether it is a child of the tracer's thread: that waits for its children, and the kernel would tell
+    /// it of stops that we wait for.
+    is_waited_for: bool,
 }
+
+/// Why nothing can be done in such a process.
+const WAITED_FOR: &str = "it is COMMAND itself, which has been saved (--backend ebpf can do both)";
 
 impl Holder for Resting {
     fn release(&self, _: Pid) {
@@ -29,10 +35,17 @@ impl Holder for Resting {
     }
 
     fn park(&self, pid: Pid, admit: Admit) -> Result<Option<String>, ParkError> {
+        if self.is_waited_for && admit != Admit::AsIs {
+            return Ok(Some(WAITED_FOR.into()));
+        }
         admit::admit(pid, admit)
     }
 
     fn wrap(&self, pid: Pid, order: &WrapOrder) -> Result<bool, WrapError> {
+        if self.is_waited_for {
+            self.release(pid);
+            return Err(WrapError::Impossible(WAITED_FOR.into()));
+        }
         wrap::stopped(pid, order).map(|()| true)
     }
 }
@@ -53,10 +66,16 @@ impl Session {
             self.release_guard(pid);
             return self.not_parked(&what, pid, &error);
         }
+        let Ok(pidfd) = hit.pidfd.try_clone() else {
+            // Without descriptors there is nothing to save into, either.
+            hit.send_continue();
+            return self.release_guard(pid);
+        };
         let cancelled = Arc::new(AtomicBool::new(false));
         hit.stage = Stage::Saving(Saving { cancelled: Arc::clone(&cancelled) });
         let subject = Subject {
             pid,
+            pidfd,
             hit: id,
             program: hit.program.as_ref().clone(),
             focus: hit.focus,
@@ -81,7 +100,10 @@ impl Session {
 
     /// Says what was saved; then comes what would have come without.
     pub(super) fn was_saved(&mut self, id: u64, saved: Saved) {
+        let command = self.command.as_ref().map(|(pid, _)| *pid);
+        let by_ptrace = self.source.totals().is_none();
         let Some(hit) = self.hits.iter_mut().find(|hit| hit.id == id) else { return };
+        let is_waited_for = by_ptrace && command == Some(hit.pid);
         if !matches!(hit.stage, Stage::Saving(_)) {
             return;
         }
@@ -98,9 +120,11 @@ impl Session {
         hit.folder = saved.folder;
         hit.stage = match hit.pidfd.try_clone().and_then(|ours| Ok((ours, hit.pidfd.try_clone()?)))
         {
-            Ok((ours, pidfd)) => {
-                Stage::Waiting(Held::new(hit.pid, pidfd, Arc::new(Resting { pidfd: ours })))
-            }
+            Ok((ours, pidfd)) => Stage::Waiting(Held::new(
+                hit.pid,
+                pidfd,
+                Arc::new(Resting { pidfd: ours, is_waited_for }),
+            )),
             Err(_) => {
                 hit.send_continue();
                 Stage::Over
