@@ -333,12 +333,6 @@ pub fn fds(pid: Pid) -> io::Result<Vec<Fd>> {
     Ok(found)
 }
 
-/// The threads of a process.
-pub fn threads(pid: Pid) -> io::Result<Vec<Pid>> {
-    let entries = fs::read_dir(path(pid, "task"))?;
-    Ok(entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect())
-}
-
 /// The value of a variable in an environment block.
 pub fn variable<'a>(block: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     block.split(|&b| b == 0).find_map(|entry| entry.strip_prefix(name)?.strip_prefix(b"="))

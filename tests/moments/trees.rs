@@ -65,6 +65,19 @@ fn under_ctest_each_test_has_its_verdict() {
 }
 
 #[test]
+fn the_demonstration_for_ci_shows_three_stack_traces() {
+    let world = World::new();
+    let demo = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/ci-demo/demo");
+    let mut command = std::process::Command::new(demo);
+    world.prepare(&mut command);
+    command.env("TRACEXEC", super::support::TRACEXEC);
+    let outcome = super::support::finish(world.start(command));
+    assert_eq!(outcome.code(), 0, "{}{}", outcome.out(), outcome.stderr);
+    assert!(outcome.out().contains("3 of 4 failed"), "{}", outcome.out());
+    nothing_is_left_of(&world);
+}
+
+#[test]
 fn what_the_filter_rules_out_is_not_held() {
     let world = World::new();
     let program = world.fixture("dies", &[]).display().to_string();

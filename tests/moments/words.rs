@@ -19,11 +19,13 @@ fn what_makes_no_sense_is_an_error_before_the_command_starts() {
         (&["--on", "crash", "--backend", "ebpf"], ptrace, "--backend ptrace"),
         (&["--on", "fail", "--system", "--once"], "only the exec can be seen", "ptrace sees"),
     ] {
-        let args =
-            ["--no-config", "debug"].iter().chain(options).chain(&["--hold", "--", "echo", "ran"]);
         let mut command = std::process::Command::new(super::support::TRACEXEC);
         world.prepare(&mut command);
-        command.args(args.filter(|arg| !options.contains(&"--break") || **arg != "--hold"));
+        command.arg("debug").args(options);
+        if !options.contains(&"--break") {
+            command.arg("--hold");
+        }
+        command.args(["--", "echo", "ran"]);
         let outcome = super::support::finish(world.start(command));
         assert!(outcome.stderr.contains(says), "{options:?}: {}", outcome.stderr);
         assert!(outcome.stderr.contains(hint), "{options:?}: {}", outcome.stderr);
