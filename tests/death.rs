@@ -37,6 +37,9 @@ const LAUNCHED: [&str; 7] =
 /// Those on the way of one that executes a wrapper; the last, where that cannot be executed.
 const WRAPPED: [&str; 4] = ["wrap-written", "wrap-armed", "wrap-entered", "wrap-undone"];
 
+/// The place that a later moment adds; `tests/moments/death.rs` dies there.
+const LATER: &str = "moment-begun";
+
 /// Runs a program that is to exit with 3, in a shell that outlives tracexec and writes its status to a
 /// file, and has tracexec die at `place`.
 #[track_caller]
@@ -85,6 +88,7 @@ fn a_match_that_is_about_to_run_under_another_program_runs_with_or_without_it() 
 #[test]
 fn every_place_is_tested() {
     let mut known: Vec<&str> = HELD.into_iter().chain(LAUNCHED).chain(WRAPPED).collect();
+    known.push(LATER);
     let mut found = Vec::new();
     let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
     while let Some(folder) = folders.pop() {
