@@ -1,5 +1,8 @@
 //! What gdb and lldb have in common: each test runs with the real gdb and with the real lldb.
 
+#[macro_use]
+#[path = "support/both.rs"]
+mod both;
 mod support;
 
 use std::fs;
@@ -57,17 +60,6 @@ const LLDB: Debugger = Debugger {
     detached: "detached\n",
     interrupted: "stop reason = signal SIGSTOP",
 };
-
-macro_rules! with_both {
-    ($($test:ident),* $(,)?) => {
-        mod gdb {
-            $(#[test] fn $test() { super::$test(&super::GDB); })*
-        }
-        mod lldb {
-            $(#[test] fn $test() { super::$test(&super::LLDB); })*
-        }
-    };
-}
 
 with_both!(
     inside_sh_c_one_continue_reaches_main,

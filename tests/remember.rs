@@ -1,5 +1,8 @@
 //! `--remember`: breakpoints that are set at one match serve at the next.
 
+#[macro_use]
+#[path = "support/both.rs"]
+mod both;
 mod support;
 
 use std::fs;
@@ -42,17 +45,6 @@ const LLDB: Debugger = Debugger {
     really: "really want to proceed",
     exited: "exited with status = 3",
 };
-
-macro_rules! with_both {
-    ($($test:ident),* $(,)?) => {
-        mod gdb {
-            $(#[test] fn $test() { super::$test(&super::GDB); })*
-        }
-        mod lldb {
-            $(#[test] fn $test() { super::$test(&super::LLDB); })*
-        }
-    };
-}
 
 with_both!(
     they_serve_again_however_the_debugger_has_ended,
