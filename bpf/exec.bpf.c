@@ -26,6 +26,7 @@ char LICENSE[] SEC("license") = "Dual MIT/GPL";
 #define NEAR_ARGV 4096
 
 /* Set before the programs are loaded; what is not needed is then dead code. */
+const volatile u8 tells_lives = 0;    /* every process that is made, and every one that ends */
 const volatile u8 tells_tree = 0;     /* every fork, exec and exit of the tree */
 const volatile u8 tells_argv = 0;     /* ... with this of each exec */
 
@@ -354,11 +355,31 @@ int handle_rename(struct trace_event_raw_task_rename *ctx)
 }
 
 /* The child may be a thread, whose id is then a key that nobody asks for, until it ends. */
+/* Tells of a process or thread that was made. */
+static __always_inline void tell_fork(s32 parent, s32 child)
+{
+    struct task_struct *task = (void *)bpf_get_current_task();
+    struct fork_event event = {
+        .header = {.id = new_id(), .kind = EVENT_FORK, .pid = child},
+        .parent = parent,
+        .child = child,
+    };
+    if (tells_lives) {
+        event.time = bpf_ktime_get_boot_ns();
+        event.seen_parent = own_view(task);
+        event.is_thread = is_new_thread(task, child);
+        event.seen_child = event.is_thread ? 0 : seen_child(task, child);
+    }
+    if (bpf_ringbuf_output(&events, &event, sizeof event, when_full()))
+        ADD_ONE(counters.not_told);
+}
+
 SEC("tp/sched/sched_process_fork")
 int handle_fork(struct trace_event_raw_sched_process_fork *ctx)
 {
     s32 parent = bpf_get_current_pid_tgid() >> 32;
     s32 child = ctx->child_pid;
+    u32 depth;
     if (!enabled)
         return 0;
     struct member *known = bpf_map_lookup_elem(&tree, &parent);
@@ -373,16 +394,9 @@ int handle_fork(struct trace_event_raw_sched_process_fork *ctx)
         };
         if (bpf_map_update_elem(&tree, &child, &member, BPF_ANY))
             ADD_ONE(counters.not_followed);
-        if (tells_tree) {
-            struct fork_event event = {
-                .header = {.id = new_id(), .kind = EVENT_FORK, .pid = child},
-                .parent = parent,
-                .child = child,
-            };
-            if (bpf_ringbuf_output(&events, &event, sizeof event, when_full()))
-                ADD_ONE(counters.not_told);
-        }
     }
+    if ((known && tells_tree) || (tells_lives && is_member(parent, &depth)))
+        tell_fork(parent, child);
     if (whole_system && bpf_map_lookup_elem(&exempt, &parent)) {
         u8 one = 1;
         bpf_map_update_elem(&exempt, &child, &one, BPF_ANY);
@@ -392,14 +406,20 @@ int handle_fork(struct trace_event_raw_sched_process_fork *ctx)
 
 static __always_inline void tell_exit(struct task_struct *task, s32 id, u32 whole_process, u32 is_command)
 {
-    u32 code = BPF_CORE_READ(task, exit_code);
+    /* As wait(2) will give it, see wait_task_zombie in the kernel. */
+    int by_all = BPF_CORE_READ(task, signal, flags) & SIGNAL_GROUP_EXIT;
+    u32 code = by_all          ? BPF_CORE_READ(task, signal, group_exit_code)
+               : whole_process ? BPF_CORE_READ(task, group_leader, exit_code)
+                               : BPF_CORE_READ(task, exit_code);
     struct exit_event event = {
-        .header = {.id = new_id(), .kind = EVENT_EXIT, .pid = id},
+        .header = {.id = new_id(), .kind = EVENT_EXIT, .pid = own_view(task)},
         .task = id,
         .whole_process = whole_process,
         .is_command = is_command,
         .code = code >> 8 & 0xff,
         .signal = code & 0x7f,
+        .core = code >> 7 & 1,
+        .time = bpf_ktime_get_boot_ns(),
     };
     if (bpf_ringbuf_output(&events, &event, sizeof event, when_full()))
         ADD_ONE(counters.not_told);
@@ -409,11 +429,11 @@ static __always_inline void tell_exit(struct task_struct *task, s32 id, u32 whol
 static __always_inline void forget(struct task_struct *task, s32 id, u32 whole_process)
 {
     struct member *member = bpf_map_lookup_elem(&tree, &id);
-    if (member) {
-        if (tells_tree)
-            tell_exit(task, id, whole_process, member->depth == 0);
+    if (member ? tells_tree || (tells_lives && whole_process)
+               : tells_lives && whole_process && enabled && whole_system && !bpf_map_lookup_elem(&exempt, &id))
+        tell_exit(task, id, whole_process, member && member->depth == 0);
+    if (member)
         bpf_map_delete_elem(&tree, &id);
-    }
     if (whole_system)
         bpf_map_delete_elem(&exempt, &id);
     bpf_map_delete_elem(&names, &id);

@@ -19,6 +19,7 @@ enum limit {
     MAX_BLOCK = 8 << 20,        /* argv or the environment, in bytes */
     MAX_TEXT = 1 << 16,         /* a path, in bytes */
     MAX_PATH_NAMES = 1 << 16,   /* and in names */
+    MAX_GROUPS = 32,            /* of a process, beside its gids */
     MAX_FD_WORDS = 64 * 64 * 64, /* of 64 descriptors each: 2 MiB of bits */
 };
 
@@ -151,7 +152,10 @@ struct exec_event {
     u32 pid_namespace; /* by the number that /proc/PID/ns shows */
     u32 mount_namespace;
     u32 recorded; /* of enum recorded_part */
-    u32 padding;
+    u32 uids[4]; /* real, effective, saved, of the file system */
+    u32 gids[4];
+    u32 group_count;
+    u32 groups[MAX_GROUPS];
     u64 argv_len; /* in bytes, with the NULs */
     u64 env_len;
     u8 comm[16];
@@ -216,6 +220,11 @@ struct fork_event {
     struct event_header header;
     s32 parent; /* kernel_tgid of the process that made it */
     s32 child;
+    s32 seen_parent; /* the same as tracexec sees them, where lives are told; 0 for what it does not see */
+    s32 seen_child;
+    u32 is_thread;
+    u32 padding;
+    u64 time; /* ns since boot */
 };
 
 /* A process, or a thread, has ended. */
@@ -226,6 +235,8 @@ struct exit_event {
     u32 is_command;
     u32 code;
     u32 signal;
+    u32 core; /* it was dumped */
+    u64 time; /* ns since boot */
 };
 
 /* A slot for a process that was stopped. The programs fill it, and whoever has set the process running

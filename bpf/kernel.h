@@ -73,9 +73,19 @@ struct pid {
     struct upid numbers[1];
 };
 
+struct group_info {
+    int ngroups;
+    kgid_t gid[1];
+};
+
 struct cred {
-    kuid_t euid;
-    kgid_t egid;
+    kuid_t uid, euid, suid, fsuid;
+    kgid_t gid, egid, sgid, fsgid;
+    struct group_info *group_info;
+};
+
+struct list_head {
+    struct list_head *next, *prev;
 };
 
 typedef struct {
@@ -88,7 +98,10 @@ struct sigpending {
 
 struct signal_struct {
     atomic_t live;
+    struct list_head thread_head;
     struct sigpending shared_pending;
+    int group_exit_code;
+    u32 flags;
 };
 
 struct qstr {
@@ -197,6 +210,9 @@ struct task_struct {
     u64 start_boottime;
     struct task_struct *group_leader;
     struct task_struct *real_parent;
+    struct list_head children;
+    struct list_head sibling;
+    struct list_head thread_node;
     struct pid *thread_pid;
     const struct cred *cred;
     struct mm_struct *mm;

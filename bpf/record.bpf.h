@@ -250,6 +250,21 @@ static __always_inline void describe(struct exec_event *event, struct task_struc
     event->fds = exec->fds;
     event->mount_namespace = BPF_CORE_READ(task, nsproxy, mnt_ns, ns.inum);
     event->pid_namespace = pid_namespace_of(task);
+    const struct cred *cred = BPF_CORE_READ(task, cred);
+    event->uids[0] = BPF_CORE_READ(cred, uid.val);
+    event->uids[1] = event->uid;
+    event->uids[2] = BPF_CORE_READ(cred, suid.val);
+    event->uids[3] = BPF_CORE_READ(cred, fsuid.val);
+    event->gids[0] = BPF_CORE_READ(cred, gid.val);
+    event->gids[1] = event->gid;
+    event->gids[2] = BPF_CORE_READ(cred, sgid.val);
+    event->gids[3] = BPF_CORE_READ(cred, fsgid.val);
+    struct group_info *groups = BPF_CORE_READ(cred, group_info);
+    event->group_count = BPF_CORE_READ(groups, ngroups);
+    u64 size = (event->group_count < MAX_GROUPS ? event->group_count : MAX_GROUPS) * sizeof event->groups[0];
+    asm volatile("" : "+r"(size));
+    if (size <= sizeof event->groups)
+        bpf_core_read(event->groups, size, &groups->gid);
     event->recorded = RECORDED_ARGV | (records_env ? RECORDED_ENV : 0) | (records_fds ? RECORDED_FDS : 0);
 }
 

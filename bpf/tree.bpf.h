@@ -63,6 +63,42 @@ static __always_inline s32 own_view(struct task_struct *task)
     return 0;
 }
 
+#define SIGNAL_GROUP_EXIT 4 /* in signal_struct's flags: all threads end with one status */
+
+/* How far back a new task is looked for in a list: others may have been added since. */
+#define LATEST 16
+
+/* Whether the last task that was made, with this id, is a thread of the process that made it. The tracepoint does
+   not say it. */
+static __always_inline u32 is_new_thread(struct task_struct *task, s32 child)
+{
+    struct list_head *at = BPF_CORE_READ(task, signal, thread_head.prev);
+    for (u32 i = 0; i < LATEST; i++) {
+        struct task_struct *thread = (void *)at - bpf_core_field_offset(struct task_struct, thread_node);
+        if (BPF_CORE_READ(thread, pid) == child)
+            return 1;
+        at = BPF_CORE_READ(at, prev);
+    }
+    return 0;
+}
+
+#define FIRST_NAMESPACE 0xeffffffc /* PROC_PID_INIT_INO of the kernel */
+
+/* A new process's id as tracexec sees it. */
+static __always_inline s32 seen_child(struct task_struct *task, s32 child)
+{
+    if (own_namespace == FIRST_NAMESPACE)
+        return child;
+    struct list_head *at = BPF_CORE_READ(task, children.prev);
+    for (u32 i = 0; i < LATEST; i++) {
+        struct task_struct *made = (void *)at - bpf_core_field_offset(struct task_struct, sibling);
+        if (BPF_CORE_READ(made, pid) == child)
+            return own_view(made);
+        at = BPF_CORE_READ(at, prev);
+    }
+    return 0;
+}
+
 /* The number of the pid namespace that a process is in. */
 static __always_inline u32 pid_namespace_of(struct task_struct *task)
 {

@@ -1,5 +1,7 @@
 //! What the user typed. No I/O happens here; what it means is `config`'s affair.
 
+pub mod trace;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -96,6 +98,10 @@ fn find<'a>(command: &'a clap::Command, id: &str) -> Option<&'a clap::Arg> {
 pub enum Command {
     /// Run COMMAND and hand the execs that match to a debugger
     Debug(Box<Debug>),
+    /// Run COMMAND and print what is executed, a line an exec
+    Log(Box<trace::Log>),
+    /// Run COMMAND and write what is executed to a file
+    Collect(Box<trace::Collect>),
     /// List running sessions and their hits
     Ps,
     /// Run a match again that `debug --save repro` has saved, under a debugger

@@ -1,6 +1,7 @@
 //! The subcommands: each is handed what was typed, and gives the status to exit with.
 
 mod rerun;
+mod trace;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -53,6 +54,8 @@ fn dispatch(cli: Cli, matches: &ArgMatches, report: &mut Report) -> Result<u8, T
     config::change_directory(global.directory.as_ref())?;
     match cli.command {
         Command::Debug(_) => debug(&global, matches, None, report),
+        Command::Log(log) => trace::log(*log, &global, *report),
+        Command::Collect(collect) => trace::collect(*collect, &global, *report),
         Command::Rerun(rerun) => {
             let matches = matches.subcommand_matches("rerun").unwrap_or(matches);
             let line = rerun::command_line(&rerun.folder, matches)?;

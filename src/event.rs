@@ -5,13 +5,15 @@
 
 mod faults;
 mod record;
+mod trace;
 
 use std::sync::Arc;
 
 use crate::cgroup::Cgroup;
 
 pub use faults::Faults;
-pub use record::{ExecCall, ExecRecord, FdRecord, Part, Vector};
+pub use record::{ExecCall, ExecRecord, FdRecord, Ids, Part, Vector, Wanted};
+pub use trace::{Begun, Ended, Execution, ParentEvent, TraceEvent, Usage};
 
 /// A fact as it could be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

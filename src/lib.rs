@@ -33,6 +33,7 @@ pub mod settings;
 pub mod source;
 pub mod suggest;
 pub mod sys;
+pub mod trace;
 pub mod wrapped;
 
 pub use commands::run;

@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
 use crate::cgroup::Cgroup;
-use crate::event::{Fd, FdKind, Namespace};
+use crate::event::{Faults, Fd, FdKind, FdRecord, Namespace};
 use crate::sys::{self, Pid};
 
 /// The inode of the machine's first pid namespace (PROC_PID_INIT_INO in the kernel).
@@ -331,6 +331,53 @@ pub fn fds(pid: Pid) -> io::Result<Vec<Fd>> {
     }
     found.sort_by_key(|fd| fd.number);
     Ok(found)
+}
+
+/// All open descriptors of a process with what `/proc/PID/fdinfo` tells of them, by number.
+pub fn open_files(pid: Pid) -> io::Result<Vec<FdRecord>> {
+    Ok(fds(pid)?.into_iter().map(|fd| file_record(pid, fd)).collect())
+}
+
+/// What can be told of a descriptor; what cannot is told as a fault.
+fn file_record(pid: Pid, fd: Fd) -> FdRecord {
+    let mut record = FdRecord {
+        flags: 0,
+        close_on_exec: false,
+        position: 0,
+        mount_id: 0,
+        inode: 0,
+        file_system: Vec::new(),
+        faults: Faults::empty(),
+        fd,
+    };
+    let number = record.fd.number;
+    match fs::read_to_string(path(pid, &format!("fdinfo/{number}"))) {
+        Ok(text) => {
+            for (name, value) in text.lines().filter_map(|line| line.split_once(':')) {
+                let value = value.trim();
+                match name {
+                    "pos" => record.position = value.parse().unwrap_or_default(),
+                    "flags" => {
+                        let flags = u32::from_str_radix(value, 8).unwrap_or_default();
+                        record.close_on_exec = flags & libc::O_CLOEXEC as u32 != 0;
+                        record.flags = flags & !(libc::O_CLOEXEC as u32);
+                    }
+                    "mnt_id" => record.mount_id = value.parse().unwrap_or_default(),
+                    "ino" => record.inode = value.parse().unwrap_or_default(),
+                    _ => {}
+                }
+            }
+        }
+        Err(_) => record.faults |= Faults::FLAGS_UNREADABLE,
+    }
+    if record.inode == 0 {
+        // Before Linux 5.14 it is not in fdinfo.
+        match fs::metadata(path(pid, &format!("fd/{number}"))) {
+            Ok(metadata) => record.inode = metadata.ino(),
+            Err(_) => record.faults |= Faults::INODE_UNREADABLE,
+        }
+    }
+    record
 }
 
 /// The value of a variable in an environment block.

@@ -34,6 +34,7 @@ use crate::report::{self, Report, Trouble};
 use crate::source::{ExitStatus, Held, NotHeld, Source, SourceEvent};
 use crate::sys::{self, Inherited, Pid};
 use crate::wrapped::Wraps;
+pub use ending::not_started;
 use stages::{End, Stages, What};
 
 /// A running session.
@@ -123,7 +124,7 @@ pub fn run(mut config: config::Session, report: Report) -> Result<u8, Trouble> {
 
 /// Signals to us arrive on a descriptor from here on; what was ignored stays so. SIGTTOU is blocked
 /// so that we may write to a terminal that is not ours at the moment.
-fn block_signals() -> Result<SignalFd, Trouble> {
+pub fn block_signals() -> Result<SignalFd, Trouble> {
     let trouble = |errno: nix::errno::Errno| {
         Trouble::new(format!("cannot receive signals: {}", errno.desc()))
     };
@@ -196,7 +197,7 @@ impl Session {
             }
             Notice::Source(SourceEvent::CommandEnded(status)) => self.command_ended(status),
             Notice::Source(SourceEvent::NotStarted(error)) => {
-                self.status = Some(self.not_started(&error));
+                self.status = Some(not_started(self.report, &self.config.command, &error));
                 self.ending = true;
             }
             Notice::Match(held, program) => self.matched(held, program),

@@ -26,7 +26,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use crate::event::Facts;
+use crate::event::{Begun, Ended, Facts};
 use crate::judge::Candidate;
 use crate::moment::Happened;
 use crate::source::recorded::Recorded;
@@ -42,6 +42,12 @@ pub trait Judge: Send {
 
     /// An exec that was recorded, which may have failed; its process runs on.
     fn recorded(&mut self, _: &mut Recorded) {}
+
+    /// A process was made, where all is recorded.
+    fn begun(&mut self, _: Begun) {}
+
+    /// A process has ended, where all is recorded. Which exec it comes from is not for the source to say.
+    fn ended(&mut self, _: Ended) {}
 
     /// Whether what happens to a process that was to be followed is looked for.
     fn wants(&mut self, _: &Candidate, _: Happened) -> bool {

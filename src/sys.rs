@@ -219,6 +219,12 @@ pub fn reap(pid: Pid) -> io::Result<c_int> {
     }
 }
 
+/// Nanoseconds since boot, by CLOCK_BOOTTIME.
+pub fn boot_time() -> u64 {
+    let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME);
+    now.map_or(0, |now| now.tv_sec() as u64 * 1_000_000_000 + now.tv_nsec() as u64)
+}
+
 /// Nanoseconds since boot in the clock ticks of proc(5).
 pub fn to_clock_ticks(nanoseconds: u64) -> u64 {
     // SAFETY: takes a number only.

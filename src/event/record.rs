@@ -46,6 +46,59 @@ pub struct FdRecord {
     pub faults: Faults,
 }
 
+/// All ids of a process.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Ids {
+    /// Real, effective, saved, of the file system; see credentials(7).
+    pub uids: [u32; 4],
+    pub gids: [u32; 4],
+    pub groups: Vec<u32>,
+}
+
+/// Which parts of an exec are recorded, of those that cost something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wanted {
+    pub env: bool,
+    pub cwd: bool,
+    pub exe: bool,
+    pub fds: bool,
+    pub cgroup: bool,
+    pub ids: bool,
+    /// What runs a script, and what runs that.
+    pub interpreters: bool,
+    /// Execs that fail, too.
+    pub failures: bool,
+    /// What forks and ends, too.
+    pub lives: bool,
+}
+
+impl Wanted {
+    /// Nothing beyond what a filter asks for.
+    pub const FOR_FILTER: Wanted = Wanted {
+        env: false,
+        cwd: true,
+        exe: true,
+        fds: false,
+        cgroup: false,
+        ids: false,
+        interpreters: false,
+        failures: false,
+        lives: false,
+    };
+
+    pub const ALL: Wanted = Wanted {
+        env: true,
+        cwd: true,
+        exe: true,
+        fds: true,
+        cgroup: true,
+        ids: true,
+        interpreters: true,
+        failures: true,
+        lives: true,
+    };
+}
+
 /// How an exec was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ExecCall {
@@ -60,7 +113,10 @@ pub struct ExecCall {
 pub struct ExecRecord {
     /// No other one of the session has it.
     pub id: u64,
+    /// Of the process.
     pub pid: u32,
+    /// Of the thread that asked for it; after a successful exec it has the process's.
+    pub tid: u32,
     pub parent: Reading<u32>,
     pub depth: Reading<u32>,
     /// In nanoseconds since boot, see CLOCK_BOOTTIME in clock_gettime(2).
@@ -73,8 +129,10 @@ pub struct ExecRecord {
     pub call: Option<ExecCall>,
     /// Whether the program, or the failed call, is of 32 bits.
     pub compat: bool,
+    /// The effective ids.
     pub uid: u32,
     pub gid: u32,
+    pub ids: Part<Ids>,
     pub comm: Part<Vec<u8>>,
     pub prev_comm: Part<Vec<u8>>,
     pub filename: Part<Vec<u8>>,
@@ -82,6 +140,8 @@ pub struct ExecRecord {
     pub env: Part<Vector>,
     pub cwd: Part<Vec<u8>>,
     pub exe: Part<Vec<u8>>,
+    /// Of a script: what its first line names, then what that file's names, and so on.
+    pub interpreters: Part<Vec<Vec<u8>>>,
     /// The path in the hierarchy of version 2.
     pub cgroup: Part<Vec<u8>>,
     pub fds: Part<Vec<FdRecord>>,
@@ -103,6 +163,8 @@ impl ExecRecord {
             self.env.faults,
             self.cwd.faults,
             self.exe.faults,
+            self.interpreters.faults,
+            self.ids.faults,
             self.cgroup.faults,
             self.fds.faults,
         ]

@@ -1,5 +1,6 @@
 //! How a session ends, and what is said then.
 
+use std::ffi::OsString;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::PoisonError;
@@ -11,43 +12,42 @@ use crate::diagnose::{Circumstances, refusal};
 use crate::escape;
 use crate::hits::Stage;
 use crate::procfs::sees_whole_cgroups;
+use crate::report::Report;
 use crate::source::LaunchError;
 use crate::sys::Pid;
 
-impl Session {
-    /// Reports why COMMAND did not start; the status to exit with, as a shell and env(1) have it.
-    pub(super) fn not_started(&self, error: &LaunchError) -> u8 {
-        let command = self.config.command.first().map(|word| escape::word(word.as_bytes()));
-        let command = command.unwrap_or_default();
-        let report = self.report;
-        match error {
-            LaunchError::Exec(error) => {
-                report.error(format!("cannot execute {command}: {error}"));
-                match error.kind() {
-                    io::ErrorKind::NotFound => 127,
-                    _ => 126,
-                }
-            }
-            LaunchError::Identity(error) => {
-                report.error(format!("cannot run {command} as another user: {error}"));
-                125
-            }
-            LaunchError::Trace(error) => {
-                report.error(format!("cannot trace {command}: {error}"));
-                if error.raw_os_error() == Some(libc::EPERM) {
-                    // The child is gone; what holds for it holds for us: who traces us has it too.
-                    let found = refusal(&Circumstances::of(std::process::id() as Pid));
-                    report.hint(format!("{}; {}", found.cause, found.hint));
-                }
-                125
-            }
-            LaunchError::System(error) => {
-                report.error(format!("cannot start {command}: {error}"));
-                125
+/// Reports why COMMAND did not start; the status to exit with, as a shell and env(1) have it.
+pub fn not_started(report: Report, command: &[OsString], error: &LaunchError) -> u8 {
+    let command = command.first().map(|word| escape::word(word.as_bytes())).unwrap_or_default();
+    match error {
+        LaunchError::Exec(error) => {
+            report.error(format!("cannot execute {command}: {error}"));
+            match error.kind() {
+                io::ErrorKind::NotFound => 127,
+                _ => 126,
             }
         }
+        LaunchError::Identity(error) => {
+            report.error(format!("cannot run {command} as another user: {error}"));
+            125
+        }
+        LaunchError::Trace(error) => {
+            report.error(format!("cannot trace {command}: {error}"));
+            if error.raw_os_error() == Some(libc::EPERM) {
+                // The child is gone; what holds for it holds for us: who traces us has it too.
+                let found = refusal(&Circumstances::of(std::process::id() as Pid));
+                report.hint(format!("{}; {}", found.cause, found.hint));
+            }
+            125
+        }
+        LaunchError::System(error) => {
+            report.error(format!("cannot start {command}: {error}"));
+            125
+        }
     }
+}
 
+impl Session {
     /// Lets everything go and says what is left to say.
     pub(super) fn finish(&mut self) {
         self.let_all_run();

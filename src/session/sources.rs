@@ -67,11 +67,12 @@ impl Start<'_> {
 
     #[cfg(feature = "ebpf")]
     fn ebpf(&self) -> Result<Started, Trouble> {
+        use crate::event::Wanted;
         use crate::source::ebpf::{Aim, EbpfSource, Watched};
         let sender = self.sender.clone();
         let command = (!self.config.command.is_empty()).then(|| self.command());
         let lists = matches!(self.config.action, config::Action::List);
-        let aim = if lists { Aim::Record } else { Aim::Stop };
+        let aim = if lists { Aim::Record(Wanted::FOR_FILTER) } else { Aim::Stop };
         let watched = Watched { command, system: self.config.system, aim };
         let started =
             EbpfSource::start(watched, &self.config.filter, (self.matcher)(), move |event| {

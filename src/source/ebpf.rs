@@ -29,6 +29,7 @@ use std::thread::{self, JoinHandle};
 use super::launch::Command;
 use super::lineage::Lineage;
 use super::{Judge, Source, SourceEvent, Totals};
+use crate::event::Wanted;
 use crate::filter::{Filter, SystemNames};
 use crate::guardian::Guardian;
 use crate::report::Trouble;
@@ -57,16 +58,29 @@ pub enum Aim {
     /// It is stopped, and judged on the stopped process.
     Stop,
     /// It is recorded, and runs on, unless the filter asks for what only /proc shows.
-    Record,
+    Record(Wanted),
     /// The same for every call, failed ones too, whatever the filter says. It slows every system call of
     /// the machine.
-    RecordCalls,
+    RecordCalls(Wanted),
 }
 
 impl Aim {
     /// Whether nothing is stopped.
     pub fn records(self) -> bool {
         self != Aim::Stop
+    }
+
+    /// What is recorded.
+    pub fn wanted(self) -> Option<Wanted> {
+        match self {
+            Aim::Stop => None,
+            Aim::Record(wanted) | Aim::RecordCalls(wanted) => Some(wanted),
+        }
+    }
+
+    /// Whether failed execs are recorded, too.
+    pub fn calls(self) -> bool {
+        matches!(self, Aim::RecordCalls(_))
     }
 }
 
@@ -92,9 +106,11 @@ impl EbpfSource {
     ) -> Result<Started, Trouble> {
         let mut lowered = Lowered::new(filter, !watched.system, watched.aim.records());
         let mut aim = watched.aim;
-        if aim == Aim::RecordCalls {
+        if aim.calls() || aim.wanted().is_some_and(|wanted| wanted.lives) {
             lowered.record_all();
-        } else if aim == Aim::Record && wants_process(filter, &lowered, watched.system) {
+        } else if aim == Aim::Record(Wanted::FOR_FILTER)
+            && wants_process(filter, &lowered, watched.system)
+        {
             aim = Aim::Stop;
             lowered = Lowered::new(filter, !watched.system, false);
         }

@@ -7,6 +7,7 @@ use super::skeleton::types::{
     call_event, event_header, event_kind, exec_event, exit_event, fd_event, fork_event, path_event,
     path_kind, recorded_part, string_event, string_kind,
 };
+use crate::event::Ids;
 use crate::event::{ExecCall, ExecRecord, Faults, FdRecord, Part, Reading, Strings, Vector};
 
 /// What a record says.
@@ -181,6 +182,8 @@ impl Parts {
         ExecRecord {
             id: event.header.id,
             pid: event.tgid as u32,
+            // Numbers of threads are told as the machine's first namespace has them.
+            tid: if event.kernel_tgid == event.tgid { event.old_tid } else { event.tgid } as u32,
             parent: namespace(event.parent as u32),
             depth: Reading::Known(event.depth),
             time: event.time,
@@ -193,6 +196,7 @@ impl Parts {
             compat: event.compat != 0,
             uid: event.uid,
             gid: event.gid,
+            ids: ids(event),
             comm: Part { value: Some(name(&event.comm).to_vec()), faults: comm_faults },
             prev_comm: Part {
                 value: (!before.is_empty()).then(|| before.to_vec()),
@@ -203,6 +207,7 @@ impl Parts {
             env: self.env.part(event.env_len, recorded(recorded_part::RECORDED_ENV)),
             cwd: self.cwd,
             exe: self.exe,
+            interpreters: Part::default(),
             cgroup: self.cgroup,
             fds: self.fds,
             pid_namespace: namespace(event.pid_namespace),
@@ -210,6 +215,14 @@ impl Parts {
             faults,
         }
     }
+}
+
+/// All ids, as far as they were sent.
+fn ids(event: &exec_event) -> Part<Ids> {
+    let count = event.group_count as usize;
+    let groups = event.groups[..count.min(event.groups.len())].to_vec();
+    let faults = if groups.len() < count { Faults::TOO_MANY_ITEMS } else { Faults::empty() };
+    Part { value: Some(Ids { uids: event.uids, gids: event.gids, groups }), faults }
 }
 
 impl Block {

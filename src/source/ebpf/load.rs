@@ -16,6 +16,7 @@ use super::lower::Lowered;
 use super::skeleton::types::limit;
 use super::skeleton::{ExecSkel, ExecSkelBuilder, types};
 use crate::diagnose::{self, BTF};
+use crate::event::Wanted;
 use crate::guardian::{Guardian, KernelSide};
 use crate::procfs;
 use crate::report::Trouble;
@@ -87,11 +88,13 @@ pub fn load<'object>(
         data.tells_tree = lowered.keep.lineage.into();
         data.tells_argv = (lowered.keep.lineage && lowered.keep.argv).into();
         data.own_namespace = namespace as u32;
-        data.records_env = lowered.asks.env.into();
-        data.records_fds = lowered.asks.fds.into();
-        data.records_cgroup = (lowered.asks.cgroup && shows_cgroups()).into();
+        let wanted = aim.wanted().unwrap_or(Wanted::FOR_FILTER);
+        data.records_env = (lowered.asks.env || wanted.env).into();
+        data.records_fds = (lowered.asks.fds || wanted.fds).into();
+        data.records_cgroup = ((lowered.asks.cgroup || wanted.cgroup) && shows_cgroups()).into();
         data.records_cwd = 1;
-        data.records_calls = (aim == Aim::RecordCalls).into();
+        data.tells_lives = wanted.lives.into();
+        data.records_calls = aim.calls().into();
         data.own_root_inode = fs::metadata("/").map_or(0, |root| root.ino());
         data.own_root_mount = procfs::own_root_mount().unwrap_or(0);
         if aim.records() {
@@ -105,9 +108,9 @@ pub fn load<'object>(
     progs.handle_rename.set_autoload(lowered.keep.prev_comm);
     progs.handle_exec.set_autoload(aim == Aim::Stop);
     progs.record_exec.set_autoload(aim.records());
-    progs.handle_enter.set_autoload(aim == Aim::RecordCalls);
-    let late = aim == Aim::RecordCalls && reads_late();
-    progs.handle_return.set_autoload(aim == Aim::RecordCalls && !late);
+    progs.handle_enter.set_autoload(aim.calls());
+    let late = aim.calls() && reads_late();
+    progs.handle_return.set_autoload(aim.calls() && !late);
     progs.handle_return_late.set_autoload(late);
     open.maps.late_calls.set_autocreate(late).map_err(refused("size"))?;
     let cpus = libbpf_rs::num_possible_cpus().map_err(refused("count the processors for"))?;
@@ -139,7 +142,7 @@ pub fn load<'object>(
     let links = always(&skeleton, aim)
         .into_iter()
         .chain(rename)
-        .chain(calls.into_iter().filter(|_| aim == Aim::RecordCalls))
+        .chain(calls.into_iter().filter(|_| aim.calls()))
         .map(|program| program.attach())
         .collect::<Result<Vec<Link>, _>>()
         .map_err(refused("attach"))?;
@@ -151,7 +154,7 @@ fn always<'a, 'object>(skeleton: &'a ExecSkel<'object>, aim: Aim) -> [&'a Progra
     let programs = &skeleton.progs;
     let exec = match aim {
         Aim::Stop => &programs.handle_exec,
-        Aim::Record | Aim::RecordCalls => &programs.record_exec,
+        Aim::Record(_) | Aim::RecordCalls(_) => &programs.record_exec,
     };
     [&programs.handle_fork, &programs.handle_exit, exec]
 }

@@ -71,12 +71,11 @@ impl Lowered {
 
     /// Leaves nothing to the kernel but to record it all.
     pub fn record_all(&mut self) {
-        let asks = Asks { env: true, fds: true, cgroup: true };
         *self = Lowered {
             tests: vec![filter_test::default()],
             steps: vec![0],
             keep: self.keep,
-            asks,
+            asks: self.asks,
             ..Lowered::default()
         };
     }

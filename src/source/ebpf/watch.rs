@@ -15,7 +15,7 @@ use super::load::Programs;
 use super::skeleton::types::{answer, exec_event};
 use super::stops::{Stopped, Stops};
 use super::vectors::FromProc;
-use crate::event::{ExecRecord, Facts, Image, Keep};
+use crate::event::{Begun, Ended, ExecRecord, Facts, Image, Keep};
 use crate::fault;
 use crate::procfs::{self, Status};
 use crate::source::launch::{Command, Launched, launch};
@@ -205,14 +205,39 @@ impl<J: Judge, E: Fn(SourceEvent)> Watch<'_, J, E> {
     }
 
     fn record(&mut self, record: Record) {
-        match (record, &mut self.lineage) {
-            (Record::Exec(event, record), _) => self.exec(&event, *record),
-            (Record::Fork(event), Some(lineage)) => {
-                lineage.forked(event.parent, event.child, false)
+        match record {
+            Record::Exec(event, record) => self.exec(&event, *record),
+            Record::Fork(event) => {
+                if let Some(lineage) = &mut self.lineage {
+                    lineage.forked(event.parent, event.child, false);
+                }
+                if self.tells_lives() && event.seen_child != 0 {
+                    self.judge.begun(Begun {
+                        pid: event.seen_child as u32,
+                        parent: event.seen_parent as u32,
+                        time: event.time,
+                    });
+                }
             }
-            (Record::Exit(event), Some(lineage)) => lineage.ended(event.task),
-            _ => {}
+            Record::Exit(event) => {
+                if let Some(lineage) = &mut self.lineage {
+                    lineage.ended(event.task);
+                }
+                if self.tells_lives() && event.whole_process != 0 && event.header.pid != 0 {
+                    self.judge.ended(Ended {
+                        pid: event.header.pid as u32,
+                        time: event.time,
+                        status: (event.code << 8 | event.core << 7 | event.signal) as i32,
+                        exec: None,
+                        usage: None,
+                    });
+                }
+            }
         }
+    }
+
+    fn tells_lives(&self) -> bool {
+        self.aim.wanted().is_some_and(|wanted| wanted.lives)
     }
 
     fn exec(&mut self, event: &exec_event, record: ExecRecord) {

@@ -1,0 +1,82 @@
+//! The tracer: what is executed, told as it happens (`log`) or written to a file (`collect`).
+//!
+//! A source calls the [`Tracer`], which is its judge; what the filter lets through goes over a channel
+//! to the session, which hands it to a [`Sink`].
+
+mod family;
+mod judge;
+pub mod session;
+
+use std::io;
+use std::time::SystemTime;
+
+use crate::event::{FdRecord, Strings, TraceEvent};
+use crate::source::Totals;
+
+pub use family::Family;
+pub use judge::Tracer;
+
+/// A writer of what a tracer sees: lines for people, a file of some format.
+pub trait Sink {
+    /// Before anything has happened.
+    fn begin(&mut self, about: &About) -> io::Result<()>;
+    fn event(&mut self, event: &TraceEvent) -> io::Result<()>;
+    /// Nothing is there to be told at the moment: what people look at is to be shown by now.
+    fn idle(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+    /// Nothing more will come: the file is made whole. After an error, too, as well as can be.
+    fn finish(&mut self, end: &End) -> io::Result<()>;
+}
+
+/// What is traced.
+#[derive(Debug, Clone, PartialEq)]
+pub struct About {
+    /// COMMAND; empty where only the system is watched, or processes that were there.
+    pub command: Vec<Vec<u8>>,
+    /// What COMMAND was given.
+    pub baseline: Baseline,
+    /// `ptrace` or `ebpf`.
+    pub source: String,
+    /// tracexec's own.
+    pub version: String,
+    pub host: Vec<u8>,
+    /// When it began, by the clock on the wall, and in nanoseconds since boot at the same moment. Times of
+    /// events are of the second kind.
+    pub wall: SystemTime,
+    pub boot: u64,
+}
+
+/// The environment, the working directory and the descriptors with which COMMAND began.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Baseline {
+    pub env: Strings,
+    pub cwd: Vec<u8>,
+    pub fds: Vec<FdRecord>,
+}
+
+/// How it ended.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct End {
+    /// COMMAND's, as wait(2) gives it; `None` where it still runs, or there was none.
+    pub status: Option<i32>,
+    /// In nanoseconds since boot.
+    pub time: u64,
+    /// What was not seen.
+    pub totals: Lost,
+}
+
+/// What is missing, in numbers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Lost {
+    /// Records for which there was no room, and events that the kernel passed over.
+    pub events: u64,
+    /// Processes that could not be followed.
+    pub processes: u64,
+}
+
+impl From<Totals> for Lost {
+    fn from(totals: Totals) -> Lost {
+        Lost { events: totals.not_told + totals.missed, processes: totals.not_followed }
+    }
+}

@@ -1,0 +1,73 @@
+//! What the source's events become: those that the filter lets through are sent on.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use super::Family;
+use crate::event::{Begun, Ended, Execution, Facts, TraceEvent};
+use crate::filter::{Answer, Filter};
+use crate::notify::Sender;
+use crate::source::recorded::Recorded;
+use crate::source::{Judge, SourceEvent, Stop};
+
+/// What the session is told.
+#[derive(Debug)]
+pub enum Notice {
+    Source(SourceEvent),
+    Event(TraceEvent),
+}
+
+/// The judge of a trace.
+pub struct Tracer {
+    /// None: everything counts.
+    pub filter: Option<Arc<Filter>>,
+    pub tell: Sender<Notice>,
+    family: Family,
+    /// With a filter: the processes whose program it let through.
+    told: HashSet<u32>,
+}
+
+impl Tracer {
+    pub fn new(filter: Option<Arc<Filter>>, tell: Sender<Notice>) -> Tracer {
+        Tracer { filter, tell, family: Family::default(), told: HashSet::new() }
+    }
+}
+
+impl Judge for Tracer {
+    fn exec(&mut self, _: &mut dyn Facts, stop: Stop<'_>) {
+        stop.release();
+    }
+
+    fn recorded(&mut self, facts: &mut Recorded) {
+        let parent = self.family.executed(&facts.record);
+        let matches = match &self.filter {
+            None => true,
+            Some(filter) => filter.judge(facts).answer == Answer::Yes,
+        };
+        if self.filter.is_some() && facts.record.result == 0 {
+            if matches {
+                self.told.insert(facts.record.pid);
+            } else {
+                self.told.remove(&facts.record.pid);
+            }
+        }
+        if matches {
+            let record = facts.record.clone();
+            self.tell.send(Notice::Event(TraceEvent::Exec(Box::new(Execution { record, parent }))));
+        }
+    }
+
+    fn begun(&mut self, begun: Begun) {
+        self.family.begun(begun);
+        if self.filter.is_none() || self.told.contains(&begun.parent) {
+            self.tell.send(Notice::Event(TraceEvent::Begun(begun)));
+        }
+    }
+
+    fn ended(&mut self, ended: Ended) {
+        let exec = self.family.ended(&ended);
+        if self.filter.is_none() || self.told.remove(&ended.pid) {
+            self.tell.send(Notice::Event(TraceEvent::Ended(Ended { exec, ..ended })));
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! A trace from its beginning to its end: the source, the sink, and the user's signals.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signalfd::SignalFd;
+
+use super::judge::Notice;
+use super::{About, Baseline, End, Lost, Sink, Tracer};
+use crate::cli::Backend;
+use crate::event::{FdRecord, Strings, Wanted};
+use crate::filter::{Filter, SystemNames};
+use crate::guardian::Guardian;
+use crate::identity::Identity;
+use crate::notify::{self, Receiver};
+use crate::procfs;
+use crate::report::{Report, Trouble};
+use crate::session;
+use crate::source::launch::Command;
+use crate::source::{ExitStatus, Source, SourceEvent};
+use crate::sys::{self, Inherited, Pid};
+
+/// How many events may wait to be written; then the source waits, and with it, over ptrace, what it traces.
+const MOST_WAITING: usize = 1 << 16;
+
+/// A trace to be.
+#[derive(Debug)]
+pub struct Config {
+    /// Which execs are told; all of them without one.
+    pub filter: Option<Arc<Filter>>,
+    pub wanted: Wanted,
+    pub backend: Backend,
+    /// Every exec of the machine is told.
+    pub system: bool,
+    pub command: Vec<OsString>,
+    pub identity: Option<Identity>,
+}
+
+/// A running trace.
+struct Trace<'a> {
+    sink: &'a mut dyn Sink,
+    report: Report,
+    source: Box<dyn Source>,
+    /// Ends the kernel's side when we do.
+    _guardian: Option<Guardian>,
+    notices: Receiver<Notice>,
+    signals: SignalFd,
+    words: Vec<OsString>,
+    command: Option<(Pid, OwnedFd)>,
+    ended: Option<ExitStatus>,
+    /// The status to exit with, once it is known.
+    status: Option<u8>,
+    /// Why nothing is written any more, and how much was not.
+    failed: Option<(io::Error, u64)>,
+}
+
+/// Runs COMMAND, or watches the system, until its end; the status to exit with.
+pub fn run(config: &Config, sink: &mut dyn Sink, report: Report) -> Result<u8, Trouble> {
+    let inherited = Inherited::note();
+    let signals = session::block_signals()?;
+    let (sender, notices) = notify::bounded(MOST_WAITING)
+        .map_err(|errno| Trouble::new(format!("cannot make an eventfd: {}", errno.desc())))?;
+    let mut about = about(config);
+    sink.begin(&about).map_err(cannot_write)?;
+    let start = Start { config, report, inherited, sender };
+    let (source, guardian, name) = start.start()?;
+    about.source = name.into();
+    Trace {
+        sink,
+        report,
+        source,
+        _guardian: guardian,
+        notices,
+        signals,
+        words: config.command.clone(),
+        command: None,
+        ended: None,
+        status: None,
+        failed: None,
+    }
+    .run()
+}
+
+fn cannot_write(error: io::Error) -> Trouble {
+    Trouble::new(format!("cannot write what is traced: {error}"))
+}
+
+/// What is known before anything runs.
+fn about(config: &Config) -> About {
+    let env = std::env::vars_os().map(|(mut entry, value)| {
+        entry.push("=");
+        entry.push(value);
+        entry.into_vec()
+    });
+    let own = std::process::id() as Pid;
+    About {
+        command: config.command.iter().map(|word| word.as_bytes().to_vec()).collect(),
+        baseline: Baseline {
+            env: env.collect::<Strings>(),
+            cwd: procfs::link(own, "cwd").unwrap_or_default(),
+            fds: procfs::open_files(own)
+                .unwrap_or_default()
+                .into_iter()
+                .filter(|fd: &FdRecord| !fd.close_on_exec)
+                .collect(),
+        },
+        source: String::new(),
+        version: env!("CARGO_PKG_VERSION").into(),
+        host: nix::unistd::gethostname().map(OsString::into_vec).unwrap_or_default(),
+        wall: SystemTime::now(),
+        boot: sys::boot_time(),
+    }
+}
+
+type Started = (Box<dyn Source>, Option<Guardian>, &'static str);
+
+/// What a source is started with.
+struct Start<'a> {
+    config: &'a Config,
+    report: Report,
+    inherited: Inherited,
+    sender: notify::Sender<Notice>,
+}
+
+impl Start<'_> {
+    fn start(&self) -> Result<Started, Trouble> {
+        match self.config.backend {
+            Backend::Ptrace => self.ptrace(),
+            Backend::Ebpf => self.ebpf(),
+            Backend::Auto if self.config.system => self.ebpf(),
+            Backend::Auto => self.ebpf().or_else(|trouble| {
+                self.report.detail(format!("events come from ptrace; {trouble}"));
+                self.ptrace()
+            }),
+        }
+    }
+
+    fn command(&self) -> Option<Command> {
+        (!self.config.command.is_empty()).then(|| Command {
+            words: self.config.command.clone(),
+            identity: self.config.identity.clone(),
+            inherited: self.inherited,
+        })
+    }
+
+    fn tracer(&self) -> Tracer {
+        Tracer::new(self.config.filter.clone(), self.sender.clone())
+    }
+
+    fn ptrace(&self) -> Result<Started, Trouble> {
+        let _ = (self.command(), self.tracer());
+        Err(Trouble::new("ptrace does not record yet"))
+    }
+
+    #[cfg(feature = "ebpf")]
+    fn ebpf(&self) -> Result<Started, Trouble> {
+        use crate::source::ebpf::{Aim, EbpfSource, Watched};
+        let sender = self.sender.clone();
+        let wanted = self.config.wanted;
+        let aim = if wanted.failures { Aim::RecordCalls(wanted) } else { Aim::Record(wanted) };
+        let watched = Watched { command: self.command(), system: self.config.system, aim };
+        let all = Filter::new(&[b"pid > 0"], Arc::new(SystemNames));
+        let all = all.map_err(|error| Trouble::new(error.to_string()))?;
+        let filter = self.config.filter.as_deref().unwrap_or(&all);
+        let started = EbpfSource::start(watched, filter, self.tracer(), move |event| {
+            sender.send(Notice::Source(event))
+        })?;
+        self.report.detail("events come from eBPF");
+        Ok((Box::new(started.source), Some(started.guardian), "ebpf"))
+    }
+
+    #[cfg(not(feature = "ebpf"))]
+    fn ebpf(&self) -> Result<Started, Trouble> {
+        Err(Trouble::new("this tracexec was built without eBPF")
+            .hint("build it with the feature `ebpf`, or leave --backend and --system away"))
+    }
+}
+
+impl Trace<'_> {
+    fn run(mut self) -> Result<u8, Trouble> {
+        let status = loop {
+            self.wait();
+            for notice in self.notices.drain() {
+                self.notice(notice);
+            }
+            self.do_write(|sink| sink.idle());
+            self.signals();
+            if let Some(status) = self.status {
+                break status;
+            }
+        };
+        self.source.let_go();
+        for notice in self.notices.drain() {
+            self.notice(notice);
+        }
+        self.finish(status)
+    }
+
+    fn wait(&self) {
+        let interest = |fd| PollFd::new(fd, PollFlags::POLLIN);
+        let mut fds = [interest(self.notices.as_fd()), interest(self.signals.as_fd())];
+        // EINTR is as good as a wake-up.
+        let _ = poll(&mut fds, PollTimeout::NONE);
+    }
+
+    fn notice(&mut self, notice: Notice) {
+        match notice {
+            Notice::Event(event) => self.do_write(|sink| sink.event(&event)),
+            Notice::Source(SourceEvent::Started(pid)) => {
+                self.command = sys::pidfd_open(pid).ok().map(|pidfd| (pid, pidfd));
+            }
+            Notice::Source(SourceEvent::CommandEnded(status)) => {
+                self.ended = Some(status);
+                self.status.get_or_insert(status.shell_code());
+            }
+            Notice::Source(SourceEvent::NotStarted(error)) => {
+                self.status = Some(session::not_started(self.report, &self.words, &error));
+            }
+        }
+    }
+
+    /// Writes, unless that has failed before.
+    fn do_write(&mut self, write: impl FnOnce(&mut dyn Sink) -> io::Result<()>) {
+        match &mut self.failed {
+            Some((_, lost)) => *lost += 1,
+            None => {
+                if let Err(error) = write(self.sink) {
+                    self.failed = Some((error, 1));
+                }
+            }
+        }
+    }
+
+    fn signals(&mut self) {
+        while let Ok(Some(info)) = self.signals.read_signal() {
+            let signal = info.ssi_signo as i32;
+            // Ctrl-C on the terminal reached COMMAND too, whose end is the trace's.
+            let by_terminal = info.ssi_code == libc::SI_KERNEL && signal != libc::SIGHUP;
+            if by_terminal && !self.words.is_empty() && self.ended.is_none() {
+                continue;
+            }
+            self.status = Some(if self.words.is_empty() { 0 } else { 128 + signal as u8 });
+        }
+    }
+
+    fn finish(self, status: u8) -> Result<u8, Trouble> {
+        let lost = self.source.totals().map(Lost::from).unwrap_or_default();
+        let end =
+            End { status: self.ended.map(|status| status.0), time: sys::boot_time(), totals: lost };
+        let finished = self.sink.finish(&end);
+        if lost != Lost::default() {
+            self.report.warn(format!(
+                "{} events were lost, and {} processes could not be followed",
+                lost.events, lost.processes
+            ));
+        }
+        match (self.failed, finished) {
+            (Some((error, lost)), _) => Err(Trouble::new(format!(
+                "cannot write what is traced: {error}; {lost} events were not written"
+            ))
+            .hint("make room, or write elsewhere with -o")),
+            (None, Err(error)) => Err(cannot_write(error)),
+            (None, Ok(())) => Ok(status),
+        }
+    }
+}
