@@ -7,10 +7,12 @@ fn main() {
 
 #[cfg(feature = "ebpf")]
 mod ebpf {
+    use std::fs;
     use std::path::{Path, PathBuf};
     use std::process::Command;
 
     use libbpf_cargo::SkeletonBuilder;
+    use object::{Object, ObjectSection};
 
     /// Any of these can compile for BPF with what we use of CO-RE.
     const CLANGS: [&str; 9] = [
@@ -40,6 +42,18 @@ mod ebpf {
         if let Err(error) = built {
             fail(&format!("bpf/exec.bpf.c: {error:#}"));
         }
+        if let Err(error) = write_types(&out) {
+            fail(&format!("exec.bpf.o: {error}"));
+        }
+    }
+
+    /// The programs' type information by itself, see src/source/ebpf/layout.rs.
+    fn write_types(out: &Path) -> Result<(), Box<dyn std::error::Error>> {
+        let bytes = fs::read(out.join("exec.bpf.o"))?;
+        let elf = object::File::parse(bytes.as_slice())?;
+        let types = elf.section_by_name(".BTF").ok_or("it has no section .BTF")?;
+        fs::write(out.join("exec.btf"), types.data()?)?;
+        Ok(())
     }
 
     fn clang() -> Option<String> {

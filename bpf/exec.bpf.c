@@ -93,7 +93,7 @@ static __always_inline int read_argv(struct task_struct *task, struct exec *exec
         return -1;
     scratch->facts.argv_len = len;
     scratch->facts.argv_cut = whole > ARGV_ROOM;
-    scratch->facts.argc = count_strings(len);
+    scratch->facts.argc = wants_argc ? count_strings(len) : 0;
     exec->argv_read = 1;
     return 0;
 }

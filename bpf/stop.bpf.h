@@ -10,11 +10,13 @@ struct {
     __type(value, struct stopped_process);
 } stopped SEC(".maps");
 
-/* Notes a process as stopped. Nobody else fills the slots of this CPU. */
-__noinline u32 take_slot(u64 start_time, s32 tgid)
+/* In two steps, each a function of its own: the verifier follows every turn of a loop, which takes its time. */
+#define SLOTS_AT_ONCE 32
+
+/* Notes a process as stopped in one of these slots. */
+__noinline u32 take_slot_from(u32 first, u64 start_time, s32 tgid)
 {
-    u32 first = bpf_get_smp_processor_id() * SLOTS;
-    for (u32 i = 0; i < SLOTS; i++) {
+    for (u32 i = 0; i < SLOTS_AT_ONCE; i++) {
         u32 slot = first + i;
         struct stopped_process *mark = bpf_map_lookup_elem(&stopped, &slot);
         if (!mark)
@@ -25,6 +27,18 @@ __noinline u32 take_slot(u64 start_time, s32 tgid)
         asm volatile("" ::: "memory"); /* the tgid makes it valid */
         mark->tgid = tgid;
         return slot;
+    }
+    return NO_SLOT;
+}
+
+/* Notes a process as stopped. Nobody else fills the slots of this CPU. */
+__noinline u32 take_slot(u64 start_time, s32 tgid)
+{
+    u32 first = bpf_get_smp_processor_id() * SLOTS;
+    for (u32 i = 0; i < SLOTS; i += SLOTS_AT_ONCE) {
+        u32 slot = take_slot_from(first + i, start_time, tgid);
+        if (slot != NO_SLOT)
+            return slot;
     }
     return NO_SLOT;
 }

@@ -15,10 +15,13 @@ struct member {
     u64 answers; /* of the tests on parents and ancestors, for its own program */
 };
 
+/* Of a hash map: the kernel allocates its buckets at once, 16 bytes each, which a user waits for. */
+#define MANY_TASKS (1 << 17)
+
 struct {
     __uint(type, BPF_MAP_TYPE_HASH);
     __uint(map_flags, BPF_F_NO_PREALLOC);
-    __uint(max_entries, 1 << 20);
+    __uint(max_entries, MANY_TASKS);
     __type(key, s32);
     __type(value, struct member);
 } tree SEC(".maps");
@@ -40,7 +43,7 @@ struct name {
 struct {
     __uint(type, BPF_MAP_TYPE_HASH);
     __uint(map_flags, BPF_F_NO_PREALLOC);
-    __uint(max_entries, 1 << 20);
+    __uint(max_entries, MANY_TASKS);
     __type(key, s32);
     __type(value, struct name);
 } names SEC(".maps");

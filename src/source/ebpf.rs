@@ -9,6 +9,7 @@ mod automaton;
 mod decode;
 mod files;
 mod kin;
+mod layout;
 mod load;
 mod lower;
 pub mod release;

@@ -12,8 +12,10 @@ use libbpf_rs::skel::{OpenSkel, SkelBuilder};
 use libbpf_rs::{Link, MapCore, MapFlags, OpenObject, PrintLevel, ProgramMut};
 
 use super::Aim;
+use super::layout;
 use super::lower::Lowered;
-use super::skeleton::types::limit;
+
+use super::skeleton::types::{limit, test_source};
 use super::skeleton::{ExecSkel, ExecSkelBuilder, types};
 use crate::diagnose::{self, BTF};
 use crate::event::Wanted;
@@ -73,13 +75,24 @@ pub fn load<'object>(
         return Err(Trouble::new("--system: this is a pid namespace of its own, from which the rest of the system is not seen")
             .hint("run tracexec outside the container"));
     }
-    let mut open = ExecSkelBuilder::default().open(object).map_err(refused("open"))?;
+    let mut builder = ExecSkelBuilder::default();
+    let layout = layout::in_memory();
+    if let Some(layout) = &layout {
+        let path = format!("/proc/self/fd/{}", layout.as_raw_fd());
+        builder.object_builder_mut().btf_custom_path(path).map_err(refused("open"))?;
+    }
+    let mut open = builder.open(object).map_err(refused("open"))?;
     if let Some(data) = open.maps.rodata_data.as_deref_mut() {
         data.test_count = lowered.tests.len() as u32;
         data.tests[..lowered.tests.len()].copy_from_slice(&lowered.tests);
         data.step_count = lowered.steps.len() as u32;
         data.steps[..lowered.steps.len()].copy_from_slice(&lowered.steps);
         data.wants_argv = lowered.wants_argv.into();
+        data.wants_argc = lowered
+            .has_test(|test| test.source == test_source::SOURCE_ARGC || test.index < 0)
+            .into();
+        data.wants_elements =
+            lowered.has_test(|test| test.source == test_source::SOURCE_ARG).into();
         data.kin_wants_argv = lowered.kin_wants_argv.into();
         data.parent_tests = lowered.parent_tests;
         data.ancestor_tests = lowered.ancestor_tests;
@@ -113,6 +126,16 @@ pub fn load<'object>(
     progs.handle_return.set_autoload(aim.calls() && !late);
     progs.handle_return_late.set_autoload(late);
     open.maps.late_calls.set_autocreate(late).map_err(refused("size"))?;
+    // Room that nobody needs takes time to be made.
+    for (map, needed) in [
+        (&mut open.maps.names, lowered.keep.prev_comm),
+        (&mut open.maps.calls, aim.calls()),
+        (&mut open.maps.exempt, system),
+    ] {
+        if !needed {
+            map.set_max_entries(1).map_err(refused("size"))?;
+        }
+    }
     let cpus = libbpf_rs::num_possible_cpus().map_err(refused("count the processors for"))?;
     open.maps.scratches.set_max_entries(cpus as u32).map_err(refused("size"))?;
     let slots = limit::SLOTS.0 * cpus as u32;

@@ -85,6 +85,11 @@ impl Lowered {
         self.tests.len() == 1
     }
 
+    /// Whether there is such a test.
+    pub fn has_test(&self, such: impl Fn(&filter_test) -> bool) -> bool {
+        self.tests.iter().any(such)
+    }
+
     /// Adds the steps of a node; how deep the stack becomes.
     fn node(&mut self, outline: &Outline<'_>, in_tree: bool) -> usize {
         let (children, join) = match outline {
