@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
+use crate::elevate::Elevated;
 use crate::launcher::listen::Listen;
 use crate::launcher::shim::decode;
 use crate::moment::{Moments, time_of};
@@ -42,6 +43,12 @@ pub struct Global {
     /// As root: run COMMAND, and its debuggers where they may attach, as this user
     #[arg(short, long, value_name = "USER", global = true)]
     pub user: Option<String>,
+    /// Run it as root, by sudo, and COMMAND as you, with your environment
+    #[arg(long, global = true)]
+    pub elevate: bool,
+    /// Who said --elevate
+    #[arg(long, value_name = "IDS", global = true, hide = true)]
+    pub elevated: Option<Elevated>,
     /// When to use colours
     #[arg(long, value_name = "WHEN", default_value = "auto", global = true)]
     pub color: Color,

@@ -7,11 +7,13 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 
 use clap::{ArgMatches, FromArgMatches};
+use nix::unistd::Uid;
 
 use crate::cli::{self, Cli, Command};
 use crate::config;
 use crate::control::{self, Reply, Request, SessionState};
 use crate::doctor;
+use crate::elevate;
 use crate::guardian;
 use crate::launcher::catalog::{self, Catalog};
 use crate::launcher::{editor, relay, shim};
@@ -51,6 +53,11 @@ pub fn run() -> u8 {
 
 fn dispatch(cli: Cli, matches: &ArgMatches, report: &mut Report) -> Result<u8, Trouble> {
     let global = cli.global;
+    match &global.elevated {
+        Some(elevated) => elevated.dress()?,
+        None if global.elevate && !Uid::effective().is_root() => return Err(elevate::by_sudo()),
+        None => {}
+    }
     config::change_directory(global.directory.as_ref())?;
     match cli.command {
         Command::Debug(_) => debug(&global, matches, None, report),

@@ -12,6 +12,7 @@ use clap::ArgMatches;
 use nix::unistd::Uid;
 
 use crate::cli::{Backend, Debug, Global, OnFailure, WhenBusy};
+use crate::elevate::Elevated;
 use crate::filter::{Filter, SystemNames};
 use crate::identity::Identity;
 use crate::journal;
@@ -77,7 +78,9 @@ const ATTACH_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The user that `-u` names.
 pub fn identity(global: &Global) -> Result<Option<Identity>, Trouble> {
-    let Some(name) = &global.user else { return Ok(None) };
+    let Some(name) = &global.user else {
+        return global.elevated.as_ref().map(Elevated::identity).transpose();
+    };
     let found = Identity::of(name).map_err(|errno| {
         Trouble::new(format!("-u {name}: cannot look the user up: {}", errno.desc()))
     })?;

@@ -13,8 +13,16 @@ pub struct Identity {
     pub uid: u32,
     pub gid: u32,
     pub groups: Vec<u32>,
-    home: OsString,
-    shell: OsString,
+    variables: Variables,
+}
+
+/// What becomes of the environment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+enum Variables {
+    /// It tells of the user, as su(1) has it.
+    OfUser { home: OsString, shell: OsString },
+    /// It is this one.
+    Exactly(Vec<(OsString, OsString)>),
 }
 
 impl Identity {
@@ -28,17 +36,38 @@ impl Identity {
             uid: user.uid.as_raw(),
             gid: user.gid.as_raw(),
             groups: groups.into_iter().map(Gid::as_raw).collect(),
-            home: user.dir.into_os_string(),
-            shell: user.shell.into_os_string(),
+            variables: Variables::OfUser {
+                home: user.dir.into_os_string(),
+                shell: user.shell.into_os_string(),
+            },
         }))
     }
 
-    /// Sets the variables that su(1) sets.
+    /// These very ids, which need no name, with this environment.
+    pub fn exactly(
+        uid: u32,
+        gid: u32,
+        groups: Vec<u32>,
+        environment: Vec<(OsString, OsString)>,
+    ) -> Identity {
+        let user = User::from_uid(Uid::from_raw(uid)).ok().flatten();
+        let name = user.map_or_else(|| uid.to_string(), |user| user.name);
+        Identity { name, uid, gid, groups, variables: Variables::Exactly(environment) }
+    }
+
+    /// Sets the variables that tell of the user.
     pub fn adjust(&self, environment: &mut Vec<(OsString, OsString)>) {
+        let (home, shell) = match &self.variables {
+            Variables::OfUser { home, shell } => (home, shell),
+            Variables::Exactly(variables) => {
+                environment.clone_from(variables);
+                return;
+            }
+        };
         let name = || OsString::from_vec(self.name.clone().into_bytes());
         let values = [
-            ("HOME", self.home.clone()),
-            ("SHELL", self.shell.clone()),
+            ("HOME", home.clone()),
+            ("SHELL", shell.clone()),
             ("USER", name()),
             ("LOGNAME", name()),
         ];

@@ -11,6 +11,7 @@ pub mod control;
 pub mod diagnose;
 pub mod doctor;
 pub mod dump;
+pub mod elevate;
 pub mod escape;
 pub mod event;
 pub mod fault;

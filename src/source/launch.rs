@@ -54,6 +54,20 @@ fn pointers(strings: &[CString]) -> Vec<*const libc::c_char> {
     strings.iter().map(|s| s.as_ptr()).chain([ptr::null()]).collect()
 }
 
+/// The environment that COMMAND gets.
+pub fn environment(identity: Option<&Identity>) -> Vec<OsString> {
+    let mut environment: Vec<(OsString, OsString)> = std::env::vars_os().collect();
+    if let Some(identity) = identity {
+        identity.adjust(&mut environment);
+    }
+    let entry = |(mut entry, value): (OsString, OsString)| {
+        entry.push("=");
+        entry.push(value);
+        entry
+    };
+    environment.into_iter().map(entry).collect()
+}
+
 /// Forks COMMAND and has `take` see it before it goes on.
 pub fn launch(
     command: &Command,
@@ -61,18 +75,7 @@ pub fn launch(
 ) -> Result<Launched, LaunchError> {
     let argv =
         strings(command.words.iter().map(OsString::as_os_str)).map_err(LaunchError::System)?;
-    let mut environment: Vec<(OsString, OsString)> = std::env::vars_os().collect();
-    if let Some(identity) = &command.identity {
-        identity.adjust(&mut environment);
-    }
-    let environment: Vec<OsString> = environment
-        .into_iter()
-        .map(|(mut entry, value)| {
-            entry.push("=");
-            entry.push(value);
-            entry
-        })
-        .collect();
+    let environment = environment(command.identity.as_ref());
     let envp = strings(environment.iter().map(OsString::as_os_str)).map_err(LaunchError::System)?;
     let (argv, envp) = (pointers(&argv), pointers(&envp));
     let pipe = || pipe2(OFlag::O_CLOEXEC).map_err(|errno| LaunchError::System(errno.into()));

@@ -21,7 +21,7 @@ use crate::notify::{self, Receiver};
 use crate::procfs;
 use crate::report::{Report, Trouble};
 use crate::session;
-use crate::source::launch::Command;
+use crate::source::launch::{Command, environment};
 use crate::source::{ExitStatus, Source, SourceEvent};
 use crate::sys::{self, Inherited, Pid};
 
@@ -92,11 +92,7 @@ fn cannot_write(error: io::Error) -> Trouble {
 
 /// What is known before anything runs.
 fn about(config: &Config) -> About {
-    let env = std::env::vars_os().map(|(mut entry, value)| {
-        entry.push("=");
-        entry.push(value);
-        entry.into_vec()
-    });
+    let env = environment(config.identity.as_ref()).into_iter().map(OsString::into_vec);
     let own = std::process::id() as Pid;
     About {
         command: config.command.iter().map(|word| word.as_bytes().to_vec()).collect(),
