@@ -4,7 +4,9 @@
 //! to the session, which hands it to a [`Sink`].
 
 mod family;
+mod journald;
 mod judge;
+mod rotate;
 pub mod session;
 
 use std::io;

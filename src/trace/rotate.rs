@@ -1,0 +1,132 @@
+//! A file that begins anew when it has become too large, as logrotate(8) does it: `FILE` becomes `FILE.1`, that
+//! `FILE.2`, and so on, and the last one goes.
+//!
+//! The crates for that cut lines in two, or say nothing when a file cannot be opened.
+
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+/// Lines, in files of a limited size.
+#[derive(Debug)]
+pub struct Rotating {
+    path: PathBuf,
+    file: File,
+    /// How large it is by now, in bytes.
+    size: u64,
+    most: u64,
+    keep: u32,
+    /// The beginning of a line.
+    rest: Vec<u8>,
+}
+
+impl Rotating {
+    /// Goes on with a file that is there. It holds at most `most` bytes, or one line; `keep` older ones stay.
+    pub fn open(path: &Path, most: u64, keep: u32) -> io::Result<Rotating> {
+        let file = append(path)?;
+        let size = file.metadata()?.len();
+        Ok(Rotating { path: path.into(), file, size, most, keep, rest: Vec::new() })
+    }
+
+    /// The name of an older one.
+    fn older(&self, number: u32) -> PathBuf {
+        let mut name = OsString::from(&self.path);
+        name.push(format!(".{number}"));
+        name.into()
+    }
+
+    fn rotate(&mut self) -> io::Result<()> {
+        for number in (1..self.keep).rev() {
+            unless_missing(fs::rename(self.older(number), self.older(number + 1)))?;
+        }
+        match self.keep {
+            0 => unless_missing(fs::remove_file(&self.path))?,
+            _ => unless_missing(fs::rename(&self.path, self.older(1)))?,
+        }
+        self.file = append(&self.path)?;
+        self.size = 0;
+        Ok(())
+    }
+
+    /// Writes lines that are whole.
+    fn lines(&mut self, mut lines: &[u8]) -> io::Result<()> {
+        while !lines.is_empty() {
+            let room = usize::try_from(self.most.saturating_sub(self.size)).unwrap_or(usize::MAX);
+            let fits = match lines.len() <= room {
+                true => lines.len(),
+                false => memchr::memrchr(b'\n', &lines[..room]).map_or(0, |at| at + 1),
+            };
+            // A line that is longer than a file may be has one for itself.
+            let now = match fits {
+                0 if self.size == 0 => {
+                    memchr::memchr(b'\n', lines).map_or(lines.len(), |at| at + 1)
+                }
+                fits => fits,
+            };
+            self.file.write_all(&lines[..now])?;
+            self.size += now as u64;
+            lines = &lines[now..];
+            if !lines.is_empty() {
+                self.rotate()?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn append(path: &Path) -> io::Result<File> {
+    OpenOptions::new().create(true).append(true).open(path)
+}
+
+fn unless_missing(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+impl Write for Rotating {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let whole = memchr::memrchr(b'\n', bytes).map_or(0, |at| at + 1);
+        if whole > 0 {
+            let mut lines = std::mem::take(&mut self.rest);
+            lines.extend_from_slice(&bytes[..whole]);
+            self.lines(&lines)?;
+        }
+        self.rest.extend_from_slice(&bytes[whole..]);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_line_is_cut_and_the_oldest_file_goes() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        fs::write(&path, "0\n").unwrap();
+        let mut log = Rotating::open(&path, 8, 2).unwrap();
+        log.write_all(b"11").unwrap();
+        log.write_all(b"1\n222\n3333333333333\n4\n").unwrap();
+        log.write_all(b"55555\n666666\n7").unwrap();
+        let read = |name: &str| fs::read_to_string(dir.path().join(name)).unwrap_or_default();
+        assert_eq!(read("log"), "666666\n");
+        assert_eq!(read("log.1"), "4\n55555\n");
+        assert_eq!(read("log.2"), "3333333333333\n");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 3);
+    }
+
+    #[test]
+    fn what_cannot_be_opened_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("none/log");
+        assert_eq!(Rotating::open(&path, 8, 2).unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+}
