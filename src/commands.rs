@@ -6,10 +6,11 @@ mod trace;
 use std::ffi::OsString;
 use std::io::{self, Write};
 
-use clap::{ArgMatches, FromArgMatches};
+use clap::{ArgMatches, FromArgMatches, ValueEnum};
 use nix::unistd::Uid;
 
 use crate::cli::{self, Cli, Command};
+use crate::complete;
 use crate::config;
 use crate::control::{self, Reply, Request, SessionState};
 use crate::doctor;
@@ -27,6 +28,7 @@ const OWN_ERROR: u8 = 125;
 
 /// Parses the command line and does what it says.
 pub fn run() -> u8 {
+    complete::answer();
     let matches = match cli::command().try_get_matches() {
         Ok(matches) => matches,
         Err(error) => {
@@ -87,10 +89,8 @@ fn dispatch(cli: Cli, matches: &ArgMatches, report: &mut Report) -> Result<u8, T
             Ok(diagnosis.status)
         }
         Command::GenerateCompletions { shell } => {
-            let mut command = cli::command();
-            let mut script = Vec::new();
-            clap_complete::generate(shell, &mut command, "tracexec", &mut script);
-            print(&script)
+            let shell = shell.to_possible_value();
+            print(&complete::script(shell.as_ref().map_or("", |shell| shell.get_name()))?)
         }
         Command::Shim { socket, hit } => shim::run(&socket, hit).map(|()| 0),
         Command::ShimHere { socket, hit } => relay::run(&socket, hit).map(|()| 0),

@@ -15,6 +15,7 @@
 mod ast;
 mod check;
 mod compile;
+mod complete;
 mod error;
 mod eval;
 mod explain;
@@ -33,6 +34,7 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use ast::{Check, Expr, Op, Test};
+pub use complete::continuations;
 pub use error::FilterError;
 pub use eval::Early;
 pub use field::{Descriptor, Field, Index, Of, What};

@@ -6,6 +6,7 @@ pub mod caller;
 pub mod cgroup;
 pub mod cli;
 pub mod commands;
+pub mod complete;
 pub mod config;
 pub mod control;
 pub mod diagnose;
