@@ -175,3 +175,11 @@ fn wait_until_stopped(tid: Pid) -> Result<(), DumpError> {
         }
     }
 }
+
+/// Reads mappings that are none.
+#[cfg(fuzzing)]
+pub fn fuzz(bytes: &[u8]) {
+    for mapping in mappings::parse(bytes) {
+        let _ = (mapping.size(), mapping.extent(u32::MAX));
+    }
+}

@@ -17,6 +17,8 @@ pub mod escape;
 pub mod event;
 pub mod fault;
 pub mod filter;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 pub mod guardian;
 pub mod hits;
 pub mod identity;

@@ -385,6 +385,13 @@ pub fn variable<'a>(block: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     block.split(|&b| b == 0).find_map(|entry| entry.strip_prefix(name)?.strip_prefix(b"="))
 }
 
+/// All that takes bytes apart here.
+#[cfg(fuzzing)]
+pub fn fuzz(bytes: &[u8]) {
+    let _ = (parse_stat(bytes), parse_status(bytes).fatal_pending());
+    let _ = (parse_namespace("pid", bytes), variable(bytes, b"A"));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -57,7 +57,7 @@ pub fn of(pid: Pid) -> Result<Vec<Mapping>, DumpError> {
     Ok(parse(&fs::read(procfs::path(pid, "smaps")).map_err(read("its mappings"))?))
 }
 
-fn parse(text: &[u8]) -> Vec<Mapping> {
+pub(super) fn parse(text: &[u8]) -> Vec<Mapping> {
     let mut mappings: Vec<Mapping> = Vec::new();
     for line in text.split(|&byte| byte == b'\n') {
         if let Some(mapping) = parse_head(line) {

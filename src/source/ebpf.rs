@@ -200,6 +200,21 @@ pub fn probe() -> Result<(), Unusable> {
     })
 }
 
+/// Decodes records that the kernel has not written.
+#[cfg(fuzzing)]
+pub fn fuzz(bytes: &[u8]) {
+    let mut decoder = decode::Decoder::default();
+    let mut rest = bytes;
+    while let Some((len, behind)) = rest.split_first_chunk::<2>() {
+        let len = usize::from(u16::from_le_bytes(*len)).min(behind.len());
+        let (record, behind) = behind.split_at(len);
+        if let Some(decode::Record::Exec(_, record)) = decoder.decode(record) {
+            let _ = record.all_faults();
+        }
+        rest = behind;
+    }
+}
+
 impl Source for EbpfSource {
     fn ended(&self) -> bool {
         self.thread.as_ref().is_none_or(JoinHandle::is_finished)
