@@ -14,12 +14,14 @@
 
 #[cfg(feature = "ebpf")]
 pub mod ebpf;
+mod interpreters;
 pub mod launch;
 mod lineage;
 pub mod ptrace;
 pub mod recorded;
 pub mod scripted;
 mod stopped;
+mod vectors;
 
 use std::fmt;
 use std::io;
@@ -246,6 +248,10 @@ pub enum SourceEvent {
     NotStarted(LaunchError),
     /// COMMAND has ended.
     CommandEnded(ExitStatus),
+    /// COMMAND is about to be told as ended, and it leaves so many processes that cannot be let go.
+    Bound(usize),
+    /// Nothing is left to follow.
+    NothingLeft,
 }
 
 /// Why COMMAND could not be started.
@@ -257,6 +263,8 @@ pub enum LaunchError {
     Identity(io::Error),
     /// It could not be traced.
     Trace(io::Error),
+    /// The filter that stops its execs was refused.
+    Seccomp(io::Error),
     /// No process could be made, or something as basic failed.
     System(io::Error),
 }

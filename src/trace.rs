@@ -6,6 +6,7 @@
 mod family;
 mod judge;
 pub mod session;
+pub mod source;
 
 use std::io;
 use std::time::SystemTime;

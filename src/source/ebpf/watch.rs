@@ -14,7 +14,6 @@ use super::kin::Living;
 use super::load::Programs;
 use super::skeleton::types::{answer, exec_event};
 use super::stops::{Stopped, Stops};
-use super::vectors::FromProc;
 use crate::event::{Begun, Ended, ExecRecord, Facts, Image, Keep};
 use crate::fault;
 use crate::procfs::{self, Status};
@@ -22,6 +21,7 @@ use crate::source::launch::{Command, Launched, launch};
 use crate::source::lineage::Lineage;
 use crate::source::recorded::Recorded;
 use crate::source::stopped::{Ancestry, Place, StoppedProcess};
+use crate::source::vectors::FromProc;
 use crate::source::{
     Control, ExitStatus, Held, Judge, LaunchError, NotHeld, SourceEvent, Stop, Totals,
 };
