@@ -63,6 +63,10 @@ pub trait Judge: Send {
     fn failed_after(&mut self, _: &Candidate, _: Happened, _: Pid) {}
 }
 
+/// What a call returns that a signal has interrupted before it did anything, and that is made anew: ERESTARTSYS,
+/// ERESTARTNOINTR, ERESTARTNOHAND, ERESTART_RESTARTBLOCK. No program sees them.
+const AGAIN: [i64; 4] = [-512, -513, -514, -516];
+
 /// A running source.
 pub trait Source {
     /// Whether it follows nothing any more.

@@ -18,6 +18,9 @@ const HEAD: usize = 256;
 /// Interpreters of interpreters; an exec with more fails with ELOOP.
 const MOST: usize = 5;
 
+/// How the kernel calls what was passed by a descriptor.
+const BY_DESCRIPTOR: &[u8] = b"/dev/fd/";
+
 /// The interpreter that the beginning of a file names.
 fn named(head: &[u8]) -> Option<&[u8]> {
     let head = &head[..head.len().min(HEAD)];
@@ -56,16 +59,16 @@ struct Reach<'a> {
 impl Reach<'_> {
     fn path(&self, name: &[u8]) -> Option<PathBuf> {
         let path = Path::new(OsStr::from_bytes(name));
-        if self.same && path.is_absolute() && !name.starts_with(b"/dev/fd/") {
+        if self.same && path.is_absolute() && !name.starts_with(BY_DESCRIPTOR) {
             return Some(path.to_path_buf());
         }
-        if let Some(pid) = self.pid {
-            return Some(procfs::as_seen_by(pid, name));
-        }
         if self.same && !path.is_absolute() {
-            return Some(Path::new(OsStr::from_bytes(self.cwd?)).join(path));
+            let there = |cwd: &&[u8]| cwd.starts_with(b"/") && !cwd.ends_with(b" (deleted)");
+            if let Some(cwd) = self.cwd.filter(there) {
+                return Some(Path::new(OsStr::from_bytes(cwd)).join(path));
+            }
         }
-        None
+        self.pid.map(|pid| procfs::as_seen_by(pid, name))
     }
 
     /// The beginning of a file; `None` where there is no such file.
@@ -80,7 +83,7 @@ impl Reach<'_> {
         match options.and_then(head_of) {
             Ok(head) => Ok(Some(head)),
             // A descriptor that is not there any more may have been anything.
-            Err(error) if is_none(&error) && !name.starts_with(b"/dev/fd/") => Ok(None),
+            Err(error) if is_none(&error) && !name.starts_with(BY_DESCRIPTOR) => Ok(None),
             Err(_) => Err(()),
         }
     }
@@ -95,13 +98,17 @@ fn head_of(file: File) -> io::Result<Vec<u8>> {
     Ok(head)
 }
 
-/// The interpreters of an exec, from its file name, working directory and image as they were recorded. `pid`:
-/// its process, if that is still there, and is as it was.
-pub fn of(record: &ExecRecord, pid: Option<Pid>) -> Part<Vec<Vec<u8>>> {
+/// The interpreters of an exec, from its file name, working directory, descriptors and image as they were
+/// recorded. `pid` finds its process, if that is still there.
+pub fn of(record: &ExecRecord, pid: impl FnOnce() -> Option<Pid>) -> Part<Vec<Vec<u8>>> {
     let lost = Part { value: None, faults: Faults::PATH_UNREADABLE };
     let Some(passed) = record.filename.value.as_deref() else { return lost };
     let exe = record.exe.value.as_deref();
     if exe == Some(passed) {
+        return Part::of(Vec::new());
+    }
+    let pid = pid();
+    if record.result == 0 && is_closed(record, passed, pid) {
         return Part::of(Vec::new());
     }
     let reach = Reach {
@@ -129,21 +136,50 @@ pub fn of(record: &ExecRecord, pid: Option<Pid>) -> Part<Vec<Vec<u8>>> {
     }
 }
 
-/// The file as it was passed, with the folder of execveat(2) where it was the one that counts.
-fn called(record: &ExecRecord, passed: &[u8]) -> Vec<u8> {
-    match record.call.and_then(|call| call.at) {
-        Some(folder)
-            if record.result != 0 && folder != libc::AT_FDCWD && !passed.starts_with(b"/") =>
-        {
-            let mut path = format!("/dev/fd/{folder}").into_bytes();
-            if !passed.is_empty() {
-                path.push(b'/');
-                path.extend_from_slice(passed);
-            }
-            path
+/// The descriptor in a name that begins with one, and the rest.
+fn by_descriptor(name: &[u8]) -> Option<(u32, &[u8])> {
+    let path = name.strip_prefix(BY_DESCRIPTOR)?;
+    let end = memchr::memchr(b'/', path).unwrap_or(path.len());
+    let number = std::str::from_utf8(&path[..end]).ok()?.parse().ok()?;
+    Some((number, path[end..].strip_prefix(b"/").unwrap_or_default()))
+}
+
+/// Whether the exec has closed the descriptor by which it was called. The kernel runs no script by such a one.
+fn is_closed(record: &ExecRecord, passed: &[u8], pid: Option<Pid>) -> bool {
+    let Some((number, _)) = by_descriptor(passed) else { return false };
+    match (&record.fds.value, pid) {
+        (Some(fds), _) if record.fds.faults.is_empty() => {
+            !fds.iter().any(|record| record.fd.number == number && !record.close_on_exec)
         }
-        _ => passed.to_vec(),
+        (_, Some(pid)) => {
+            matches!(procfs::fd(pid, number), Ok(None)) && procfs::path(pid, "exe").exists()
+        }
+        _ => false,
     }
+}
+
+/// The file as it was passed, with what a descriptor stands for where that was recorded.
+fn called(record: &ExecRecord, passed: &[u8]) -> Vec<u8> {
+    let by_call = record.call.and_then(|call| call.at).filter(|&at| at != libc::AT_FDCWD);
+    let (number, rest) = match (by_call, by_descriptor(passed)) {
+        // Of a success the kernel has put them together.
+        (_, Some((number, rest))) => (Some(number), rest),
+        (Some(folder), None) if record.result != 0 && !passed.starts_with(b"/") => {
+            (u32::try_from(folder).ok(), passed)
+        }
+        _ => return passed.to_vec(),
+    };
+    let Some(number) = number else { return passed.to_vec() };
+    let mut open = record.fds.value.iter().flatten();
+    let mut path = match open.find(|record| record.fd.number == number) {
+        Some(found) if found.fd.target.starts_with(b"/") => found.fd.target.clone(),
+        _ => [BY_DESCRIPTOR, number.to_string().as_bytes()].concat(),
+    };
+    if !rest.is_empty() {
+        path.push(b'/');
+        path.extend_from_slice(rest);
+    }
+    path
 }
 
 /// What runs must be what the last one is, or other files than its own were read. What is neither a script nor
@@ -159,10 +195,8 @@ fn checked(
         return Part::of(chain);
     }
     let file = |path: PathBuf| fs::metadata(path).ok().map(|file| (file.dev(), file.ino()));
-    let running = match reach.pid {
-        Some(pid) => file(procfs::path(pid, "exe")),
-        None => reach.path(exe).and_then(file),
-    };
+    let running = reach.pid.and_then(|pid| file(procfs::path(pid, "exe")));
+    let running = running.or_else(|| reach.path(exe).and_then(file));
     match (running, reach.path(last).and_then(file)) {
         (Some(running), Some(last)) if running == last => Part::of(chain),
         (Some(_), Some(_)) if chain.is_empty() => Part::of(vec![exe.to_vec()]),
@@ -176,7 +210,8 @@ fn sees_our_files(namespace: Option<u32>, pid: Option<Pid>) -> bool {
     let of = |pid| procfs::namespace(pid, Namespace::Mnt).ok();
     let own = *OWN.get_or_init(|| of(std::process::id() as Pid));
     let theirs = namespace.or_else(|| pid.and_then(of));
-    let root = pid.is_none_or(|pid| procfs::link(pid, "root").is_ok_and(|root| root == b"/"));
+    // What has ended, and was not waited for yet, has no root any more.
+    let root = pid.is_none_or(|pid| procfs::link(pid, "root").map_or(true, |root| root == b"/"));
     own.is_some() && own == theirs && root
 }
 

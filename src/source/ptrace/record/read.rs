@@ -165,7 +165,8 @@ impl Reader {
             record.pid_namespace = number(Namespace::Pid);
             record.mount_namespace = number(Namespace::Mnt);
         }
-        record.interpreters = unless(wanted.interpreters, || interpreters::of(record, Some(tid)));
+        record.interpreters =
+            unless(wanted.interpreters, || interpreters::of(record, || Some(tid)));
     }
 
     fn record(&mut self, pid: Pid, tid: Pid, process: &Process) -> ExecRecord {

@@ -17,12 +17,8 @@ use crate::source::ptrace::memory::Stack;
 use crate::source::ptrace::stop::Report;
 use crate::source::recorded::Recorded;
 use crate::source::stopped::{Place, StoppedProcess};
-use crate::source::{ExitStatus, Judge, SourceEvent};
+use crate::source::{AGAIN, ExitStatus, Judge, SourceEvent};
 use crate::sys::{self, AtCall, Pid};
-
-/// What a call returns that a signal has interrupted before it did anything, and that is made anew: ERESTARTSYS,
-/// ERESTARTNOINTR, ERESTARTNOHAND, ERESTART_RESTARTBLOCK. No program sees them.
-const AGAIN: [i64; 4] = [-512, -513, -514, -516];
 
 /// The tracer's state.
 pub struct Tracer<J, E> {
