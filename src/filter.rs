@@ -41,7 +41,7 @@ pub use field::{Descriptor, Field, Index, Of, What};
 pub use names::{Names, SystemNames};
 pub use outline::{Asked, Outline, Wants};
 
-use crate::event::{Facts, Image, Keep};
+use crate::event::{Facts, Image, Keep, Wanted};
 use crate::moment::{Moments, Now};
 use compile::Program;
 use eval::Evaluator;
@@ -155,6 +155,20 @@ impl Filter {
     /// descendants.
     pub fn keep(&self) -> Keep {
         self.program.keep
+    }
+
+    /// Which parts of a record of an exec it asks for.
+    pub fn asks(&self) -> Wanted {
+        let mut asks = Wanted::FOR_FILTER;
+        for leaf in self.program.leaves.iter().filter(|leaf| leaf.of == Of::Process) {
+            match leaf.what {
+                What::Env(_) => asks.env = true,
+                What::Fd(_) | What::FdType(_) => asks.fds = true,
+                What::Cgroup | What::Unit | What::Container => asks.cgroup = true,
+                _ => {}
+            }
+        }
+        asks
     }
 
     /// Whether it asks in which container something runs.

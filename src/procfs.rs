@@ -1,11 +1,14 @@
 //! What is read from /proc, see proc(5).
 
+mod credentials;
+mod mounts;
+
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
@@ -13,12 +16,31 @@ use crate::cgroup::Cgroup;
 use crate::event::{Faults, Fd, FdKind, FdRecord, Namespace};
 use crate::sys::{self, Pid};
 
+pub use credentials::{Credentials, credentials};
+pub use mounts::FileSystems;
+
 /// The inode of the machine's first pid namespace (PROC_PID_INIT_INO in the kernel).
 pub const FIRST_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
 
 /// `/proc/PID/NAME`.
 pub fn path(pid: Pid, name: &str) -> PathBuf {
     PathBuf::from(format!("/proc/{pid}/{name}"))
+}
+
+/// A short file, in as few calls as can be: a size that is asked for tells nothing in /proc.
+fn read_small(path: &Path) -> io::Result<Vec<u8>> {
+    let mut file = fs::File::open(path)?;
+    let mut text = vec![0; 4096];
+    let mut len = 0;
+    loop {
+        len += file.read(&mut text[len..])?;
+        // What has room in one page comes at once.
+        if len < text.len() {
+            text.truncate(len);
+            return Ok(text);
+        }
+        text.resize(2 * len, 0);
+    }
 }
 
 /// The target of the link `/proc/PID/NAME`.
@@ -54,7 +76,7 @@ pub fn as_seen_by(pid: Pid, name: &[u8]) -> PathBuf {
 
 /// `/proc/PID/comm`, without its newline.
 pub fn comm(pid: Pid) -> io::Result<Vec<u8>> {
-    let mut comm = fs::read(path(pid, "comm"))?;
+    let mut comm = read_small(&path(pid, "comm"))?;
     if comm.last() == Some(&b'\n') {
         comm.pop();
     }
@@ -274,6 +296,15 @@ pub fn sees_whole_cgroups() -> bool {
 /// The control groups of a process, as they are shown to us.
 pub fn cgroup(pid: Pid) -> io::Result<Cgroup> {
     Ok(Cgroup::parse(&fs::read(path(pid, "cgroup"))?, sees_whole_cgroups()))
+}
+
+/// The path of a process's control group in the hierarchy of version 2, where there is that.
+pub fn unified_cgroup(pid: Pid) -> io::Result<Option<Vec<u8>>> {
+    let text = read_small(&path(pid, "cgroup"))?;
+    Ok(text
+        .split(|&byte| byte == b'\n')
+        .find_map(|line| line.strip_prefix(b"0::"))
+        .map(<[u8]>::to_vec))
 }
 
 /// The number of a namespace of a process.

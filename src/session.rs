@@ -200,6 +200,12 @@ impl Session {
                 self.status = Some(not_started(self.report, &self.config.command, &error));
                 self.ending = true;
             }
+            Notice::Source(SourceEvent::NothingLeft) => {
+                if self.config.command.is_empty() {
+                    self.status.get_or_insert(0);
+                }
+            }
+            Notice::Source(SourceEvent::Bound(_)) => {}
             Notice::Match(held, program) => self.matched(held, program),
             Notice::Passed(program, why) => self.passed(&program, why),
             Notice::Saved(id, saved) => self.was_saved(id, *saved),

@@ -14,12 +14,14 @@
 
 #[cfg(feature = "ebpf")]
 pub mod ebpf;
+mod interpreters;
 pub mod launch;
 mod lineage;
 pub mod ptrace;
 pub mod recorded;
 pub mod scripted;
 mod stopped;
+mod vectors;
 
 use std::fmt;
 use std::io;
@@ -60,6 +62,10 @@ pub trait Judge: Send {
     /// A process fails after another one that comes from it has been told of; it runs on.
     fn failed_after(&mut self, _: &Candidate, _: Happened, _: Pid) {}
 }
+
+/// What a call returns that a signal has interrupted before it did anything, and that is made anew: ERESTARTSYS,
+/// ERESTARTNOINTR, ERESTARTNOHAND, ERESTART_RESTARTBLOCK. No program sees them.
+const AGAIN: [i64; 4] = [-512, -513, -514, -516];
 
 /// A running source.
 pub trait Source {
@@ -246,6 +252,10 @@ pub enum SourceEvent {
     NotStarted(LaunchError),
     /// COMMAND has ended.
     CommandEnded(ExitStatus),
+    /// COMMAND is about to be told as ended, and it leaves so many processes that cannot be let go.
+    Bound(usize),
+    /// Nothing is left to follow.
+    NothingLeft,
 }
 
 /// Why COMMAND could not be started.
@@ -257,6 +267,8 @@ pub enum LaunchError {
     Identity(io::Error),
     /// It could not be traced.
     Trace(io::Error),
+    /// The filter that stops its execs was refused.
+    Seccomp(io::Error),
     /// No process could be made, or something as basic failed.
     System(io::Error),
 }

@@ -3,6 +3,7 @@
 //! process before the Rust runtime began.
 
 mod ptrace;
+mod seccomp;
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -15,6 +16,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 use libc::{c_int, c_long, c_void, pid_t};
 
 pub use ptrace::*;
+pub use seccomp::*;
 
 /// A process or thread id.
 pub type Pid = pid_t;
@@ -193,6 +195,24 @@ pub fn wait_tracee(pid: Pid) -> io::Result<Option<(Pid, c_int)>> {
     }
 }
 
+/// The same for all of them, with what an ended one has used; it does not block unless it is told to.
+/// `Ok(None)` means interrupted, or that nothing is there.
+pub fn wait_any_tracee(block: bool) -> io::Result<Option<(Pid, c_int, libc::rusage)>> {
+    let mut status = 0;
+    let mut usage = MaybeUninit::<libc::rusage>::zeroed();
+    let flags = libc::__WALL | libc::__WNOTHREAD | if block { 0 } else { libc::WNOHANG };
+    // SAFETY: both are ours; the flags are the kernel's, see wait(2).
+    match unsafe { libc::wait4(-1, &mut status, flags, usage.as_mut_ptr()) } {
+        -1 => {
+            let error = io::Error::last_os_error();
+            if error.kind() == io::ErrorKind::Interrupted { Ok(None) } else { Err(error) }
+        }
+        0 => Ok(None),
+        // SAFETY: the kernel has filled it, or left it zeroed; all bit patterns are valid.
+        pid => Ok(Some((pid, status, unsafe { usage.assume_init() }))),
+    }
+}
+
 /// What [`wait_tracee`] would say now, if anything.
 pub fn poll_tracee(pid: Pid) -> io::Result<Option<c_int>> {
     let mut status = 0;
@@ -227,9 +247,19 @@ pub fn boot_time() -> u64 {
 
 /// Nanoseconds since boot in the clock ticks of proc(5).
 pub fn to_clock_ticks(nanoseconds: u64) -> u64 {
+    nanoseconds / clock_tick()
+}
+
+/// The other way round.
+pub fn from_clock_ticks(ticks: u64) -> u64 {
+    ticks * clock_tick()
+}
+
+/// In nanoseconds.
+fn clock_tick() -> u64 {
     // SAFETY: takes a number only.
     let per_second = unsafe { libc::sysconf(libc::_SC_CLK_TCK) }.max(1) as u64;
-    nanoseconds / (1_000_000_000 / per_second)
+    1_000_000_000 / per_second
 }
 
 // --- signals and pidfds -------------------------------------------------------------------------

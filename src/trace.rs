@@ -8,6 +8,7 @@ mod journald;
 mod judge;
 mod rotate;
 pub mod session;
+pub mod source;
 
 use std::io;
 use std::time::SystemTime;

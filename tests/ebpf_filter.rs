@@ -244,12 +244,12 @@ fn run(world: &World, filter: &Arc<Filter>, plan: &[Planned]) -> Ran {
     let mut started = EbpfSource::start(watched, filter, judge, tell).expect("programs that load");
     loop {
         match events.recv_timeout(LIMIT).expect("the end of the plan") {
-            SourceEvent::Started(_) => {}
             SourceEvent::CommandEnded(status) => {
                 assert_eq!(status, ExitStatus(0));
                 break;
             }
             SourceEvent::NotStarted(error) => panic!("{error:?}"),
+            _ => {}
         }
     }
     started.source.let_go();

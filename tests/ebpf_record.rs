@@ -13,8 +13,7 @@ use std::time::Duration;
 
 use support::typed::nothing_is_left_of;
 use support::{World, ebpf, finish};
-use tracexec::event::Wanted;
-use tracexec::event::{ExecRecord, Facts, Faults, Fd, FdKind, Reading};
+use tracexec::event::{ExecRecord, Facts, Faults, Fd, FdKind, Reading, Wanted};
 use tracexec::filter::{Filter, SystemNames};
 use tracexec::procfs;
 use tracexec::source::ebpf::{Aim, EbpfSource, Started, Watched};
@@ -55,8 +54,11 @@ fn start<S: Into<OsString>>(words: impl IntoIterator<Item = S>) -> Recording {
     let command = Command { words, identity: None, inherited: Inherited::note() };
     let (sender, records) = mpsc::channel();
     let (teller, events) = mpsc::channel();
-    let wanted = Wanted { lives: false, ..Wanted::ALL };
-    let watched = Watched { command: Some(command), system: false, aim: Aim::RecordCalls(wanted) };
+    let watched = Watched {
+        command: Some(command),
+        system: false,
+        aim: Aim::RecordCalls(Wanted { lives: false, ..Wanted::ALL }),
+    };
     let filter = Filter::new(&[b"argc=0"], Arc::new(SystemNames)).unwrap();
     let tell = move |event| drop(teller.send(event));
     let started = EbpfSource::start(watched, &filter, Collect(sender), tell).unwrap();
@@ -85,8 +87,8 @@ impl Recording {
         let status = loop {
             match self.events.recv_timeout(LIMIT).expect("COMMAND's end") {
                 SourceEvent::CommandEnded(status) => break status,
-                SourceEvent::Started(_) => {}
                 SourceEvent::NotStarted(error) => panic!("{error:?}"),
+                _ => {}
             }
         };
         self.command = None;

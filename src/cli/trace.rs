@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use super::Backend;
+use crate::sys::Pid;
 
 /// What both have: which execs, of whom, from where.
 #[derive(Debug, Args)]
@@ -19,15 +20,38 @@ pub struct Traced {
     /// Tell of every exec of the machine, and not only of COMMAND's tree (needs eBPF)
     #[arg(long, help_heading = "What is watched")]
     pub system: bool,
+    /// Follow this process, which runs already, and all that comes from it; several may be named
+    #[arg(
+        short,
+        long = "pid",
+        value_name = "PID",
+        conflicts_with = "system",
+        help_heading = "What is watched"
+    )]
+    pub pids: Vec<Pid>,
+    /// Over ptrace: see failing execs by a seccomp filter, which is fast, but takes setuid from programs, and
+    /// ends COMMAND's tree if tracexec is killed; off: by stopping every system call
+    #[arg(long, value_name = "WHEN", default_value = "auto", help_heading = "What is watched")]
+    pub seccomp_bpf: SeccompBpf,
     /// Leave out the execs that fail
     #[arg(long, overrides_with = "no_successful_only", help_heading = "What is watched")]
     pub successful_only: bool,
     #[arg(long, hide = true)]
     pub no_successful_only: bool,
 
-    /// The command to run, with its arguments; --system can do without
-    #[arg(last = true, required_unless_present = "system", value_name = "COMMAND", value_hint = clap::ValueHint::CommandWithArguments)]
+    /// The command to run, with its arguments; --system and -p can do without
+    #[arg(last = true, required_unless_present_any = ["system", "pids"], value_name = "COMMAND", value_hint = clap::ValueHint::CommandWithArguments)]
     pub command: Vec<OsString>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SeccompBpf {
+    /// For an ordinary user, under whose tracer setuid has no effect anyhow
+    Auto,
+    /// Always
+    On,
+    /// Never
+    Off,
 }
 
 #[derive(Debug, Args)]

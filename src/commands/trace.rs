@@ -10,7 +10,7 @@ use crate::event::{TraceEvent, Wanted};
 use crate::filter::{Filter, SystemNames};
 use crate::report::{Report, Trouble};
 use crate::trace::session::{self, Config};
-use crate::trace::{About, End, Sink};
+use crate::trace::{About, End, Sink, source};
 
 pub fn log(log: Log, global: &Global, report: Report) -> Result<u8, Trouble> {
     let config = traced(log.traced, global, Wanted::ALL)?;
@@ -38,8 +38,10 @@ fn traced(traced: Traced, global: &Global, wanted: Wanted) -> Result<Config, Tro
     Ok(Config {
         filter: filter.map(Arc::new),
         wanted: Wanted { failures: wanted.failures && !traced.successful_only, ..wanted },
-        backend: traced.backend,
+        backend: source::backend(&traced)?,
         system: traced.system,
+        pids: traced.pids,
+        seccomp: traced.seccomp_bpf,
         command: traced.command,
         identity: config::identity(global)?,
     })

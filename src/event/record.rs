@@ -86,6 +86,21 @@ impl Wanted {
         lives: false,
     };
 
+    /// What either of two wants.
+    pub fn and(self, other: Wanted) -> Wanted {
+        Wanted {
+            env: self.env || other.env,
+            cwd: self.cwd || other.cwd,
+            exe: self.exe || other.exe,
+            fds: self.fds || other.fds,
+            cgroup: self.cgroup || other.cgroup,
+            ids: self.ids || other.ids,
+            interpreters: self.interpreters || other.interpreters,
+            failures: self.failures || other.failures,
+            lives: self.lives || other.lives,
+        }
+    }
+
     pub const ALL: Wanted = Wanted {
         env: true,
         cwd: true,

@@ -40,6 +40,11 @@ pub fn not_started(report: Report, command: &[OsString], error: &LaunchError) ->
             }
             125
         }
+        LaunchError::Seccomp(error) => {
+            report.error(format!("cannot run {command} under a seccomp filter: {error}"));
+            report.hint("--seccomp-bpf off does without, and is slower");
+            125
+        }
         LaunchError::System(error) => {
             report.error(format!("cannot start {command}: {error}"));
             125

@@ -14,7 +14,7 @@ mod load;
 mod lower;
 pub mod release;
 mod stops;
-mod vectors;
+
 mod watch;
 
 #[allow(clippy::all, clippy::pedantic, clippy::undocumented_unsafe_blocks, reason = "generated")]

@@ -34,6 +34,7 @@ pub struct Launched {
 /// Which step failed in the child.
 const IDENTITY: u8 = 1;
 const EXEC: u8 = 2;
+const SECCOMP: u8 = 3;
 
 impl Launched {
     /// What went wrong before the exec, once the child has ended.
@@ -42,7 +43,11 @@ impl Launched {
         self.report.read_exact(&mut report).ok()?;
         let [step, errno @ ..] = report;
         let error = io::Error::from_raw_os_error(i32::from_ne_bytes(errno));
-        Some(if step == IDENTITY { LaunchError::Identity(error) } else { LaunchError::Exec(error) })
+        Some(match step {
+            IDENTITY => LaunchError::Identity(error),
+            SECCOMP => LaunchError::Seccomp(error),
+            _ => LaunchError::Exec(error),
+        })
     }
 }
 
@@ -73,6 +78,22 @@ pub fn launch(
     command: &Command,
     take: impl FnOnce(Pid) -> io::Result<()>,
 ) -> Result<Launched, LaunchError> {
+    launch_under(command, Seccomp::Off, take)
+}
+
+/// Whether COMMAND runs under a filter that stops its execs, see [`sys::stop_at_execs`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seccomp {
+    On,
+    Off,
+}
+
+/// The same, under a filter if that is asked for.
+pub fn launch_under(
+    command: &Command,
+    seccomp: Seccomp,
+    take: impl FnOnce(Pid) -> io::Result<()>,
+) -> Result<Launched, LaunchError> {
     let argv =
         strings(command.words.iter().map(OsString::as_os_str)).map_err(LaunchError::System)?;
     let environment = environment(command.identity.as_ref());
@@ -89,7 +110,7 @@ pub fn launch(
         0 => {
             let files = ChildFiles { wait: &wait, go: &go, reporter: &reporter };
             // SAFETY: as above; the pointers end with a null and point to living strings.
-            unsafe { become_command(command, &files, &argv, &envp) }
+            unsafe { become_command(command, seccomp, &files, &argv, &envp) }
         }
         pid => {
             drop((wait, reporter));
@@ -117,6 +138,7 @@ struct ChildFiles<'a> {
 /// Only between fork and exec; `argv` and `envp` are arrays that end with a null pointer.
 unsafe fn become_command(
     command: &Command,
+    seccomp: Seccomp,
     files: &ChildFiles<'_>,
     argv: &[*const libc::c_char],
     envp: &[*const libc::c_char],
@@ -136,9 +158,12 @@ unsafe fn become_command(
         }
         let mut step = IDENTITY;
         if command.identity.as_ref().is_none_or(Identity::assume) {
-            step = EXEC;
-            command.inherited.restore();
-            libc::execvpe(argv[0], argv.as_ptr(), envp.as_ptr());
+            step = SECCOMP;
+            if seccomp == Seccomp::Off || sys::stop_at_execs() {
+                step = EXEC;
+                command.inherited.restore();
+                libc::execvpe(argv[0], argv.as_ptr(), envp.as_ptr());
+            }
         }
         let errno = (*libc::__errno_location()).to_ne_bytes();
         let report = [step, errno[0], errno[1], errno[2], errno[3]];

@@ -8,7 +8,9 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::stopped::{Ancestry, Place};
+use super::ptrace::attach::Attached;
+use super::stopped::{Ancestry, Place, StoppedProcess};
+use super::vectors::FromProc;
 use crate::event::{Facts, Image, Keep, Reading};
 use crate::procfs;
 use crate::sys::{self, Pid};
@@ -94,6 +96,47 @@ impl Lineage {
         };
         lineage.note_comm(command);
         Some(lineage)
+    }
+
+    /// The same of processes that run already, and of COMMAND where there is one.
+    pub fn of(keep: Keep, command: Option<Pid>, attached: &[Attached]) -> Option<Lineage> {
+        if !keep.lineage && !keep.prev_comm {
+            return None;
+        }
+        let mut lineage = Lineage { keep, nodes: HashMap::new(), comms: HashMap::new() };
+        if let Some(command) = command {
+            lineage.nodes.insert(command, Rc::new(Node::root(command)));
+            lineage.note_comm(command);
+        }
+        for process in attached {
+            let program = &mut StoppedProcess::new(process.pid, None, FromProc::read);
+            lineage.enter((process.pid, process.parent, process.depth), program);
+            for &tid in &process.threads {
+                if let Some(node) = lineage.nodes.get(&process.pid).map(Rc::clone) {
+                    lineage.nodes.insert(tid, node);
+                }
+                lineage.note_comm(tid);
+            }
+        }
+        Some(lineage)
+    }
+
+    /// A process that runs already, after its parent; what it executes is told by `facts`.
+    pub fn enter(&mut self, (pid, parent, depth): (Pid, Pid, u32), facts: &mut dyn Facts) {
+        let parent = self.nodes.get(&parent).map(Rc::clone);
+        let node = Node { pid, depth, parent, image: RefCell::new(None) };
+        self.nodes.insert(pid, Rc::new(node));
+        if self.keep.lineage
+            && let Some(node) = self.nodes.get(&pid)
+        {
+            let image = Image::capture(pid as u32, depth, self.keep, facts);
+            node.image.replace(Some(Arc::new(image)));
+        }
+    }
+
+    /// The kin of a process of which none is kept.
+    pub fn none() -> Box<dyn Ancestry> {
+        Box::new(Unrelated)
     }
 
     /// A lineage without a beginning yet, which is told what it cannot read.

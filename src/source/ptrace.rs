@@ -5,12 +5,14 @@
 
 pub mod admit;
 mod arch;
+pub mod attach;
 mod follow;
 mod hold;
 mod inject;
 mod mailbox;
 mod memory;
 mod moments;
+pub mod record;
 pub mod stop;
 mod wait;
 pub mod wrap;

@@ -49,12 +49,10 @@ impl Recorded {
 
     /// The image is an interpreter's if it is not the file that was passed.
     fn read_interpreter(&mut self) -> Reading<Vec<u8>> {
-        let Some(exe) = self.record.exe.value.clone() else {
-            return self
-                .live
-                .as_mut()
-                .map_or(Reading::Unknown, |live| live.interpreter().map(<[u8]>::to_vec));
-        };
+        if let Some(live) = &mut self.live {
+            return live.interpreter().map(<[u8]>::to_vec);
+        }
+        let Some(exe) = self.record.exe.value.clone() else { return Reading::Unknown };
         // A close-on-exec descriptor is gone by now; a script cannot have come from one.
         let Some(passed) = self.passed() else { return Reading::Missing };
         let image = os_path(&exe);
@@ -77,14 +75,15 @@ impl Recorded {
     }
 
     fn read_cgroup(&mut self) -> Reading<Cgroup> {
+        if let Some(live) = &mut self.live {
+            return live.cgroup().map(Clone::clone);
+        }
         match &self.record.cgroup.value {
             Some(path) if self.record.cgroup.faults.is_empty() => {
                 let line = [b"0::".as_slice(), path].concat();
                 Reading::Known(Cgroup::parse(&line, true))
             }
-            _ => {
-                self.live.as_mut().map_or(Reading::Unknown, |live| live.cgroup().map(Clone::clone))
-            }
+            _ => Reading::Unknown,
         }
     }
 }
@@ -198,9 +197,13 @@ impl Facts for Recorded {
     }
 
     fn namespace(&mut self, which: Namespace) -> Reading<u32> {
-        match which {
+        let recorded = match which {
             Namespace::Pid => self.record.pid_namespace,
             Namespace::Mnt => self.record.mount_namespace,
+        };
+        match (recorded, &mut self.live) {
+            (Reading::Unknown, Some(live)) => live.namespace(which),
+            _ => recorded,
         }
     }
 

@@ -118,6 +118,41 @@ pub fn entered_call(pid: Pid) -> io::Result<Option<Call>> {
     Ok((words[0] & 0xff == ENTRY).then_some(call))
 }
 
+/// Where a tracee stands with regard to a system call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AtCall {
+    /// On its way into one: its number, arguments, and AUDIT_ARCH.
+    Entry {
+        number: u64,
+        arguments: [u64; 6],
+        arch: u32,
+    },
+    /// On its way out of one, with this result.
+    Exit(i64),
+    Neither,
+}
+
+/// PTRACE_GET_SYSCALL_INFO, as a whole.
+pub fn at_call(pid: Pid) -> io::Result<AtCall> {
+    const GET_SYSCALL_INFO: libc::c_uint = 0x420e;
+    const ENTRY: u64 = 1;
+    const EXIT: u64 = 2;
+    const SECCOMP: u64 = 3;
+    // As above; of an exit the result, of a seccomp stop the same as of an entry.
+    let mut words = [0u64; 11];
+    let size = size_of_val(&words);
+    ptrace(GET_SYSCALL_INFO, pid, size, words.as_mut_ptr() as usize)?;
+    Ok(match words[0] & 0xff {
+        ENTRY | SECCOMP => {
+            let mut arguments = [0; 6];
+            arguments.copy_from_slice(&words[4..10]);
+            AtCall::Entry { number: words[3], arguments, arch: (words[0] >> 32) as u32 }
+        }
+        EXIT => AtCall::Exit(words[3] as i64),
+        _ => AtCall::Neither,
+    })
+}
+
 /// PTRACE_GETEVENTMSG.
 pub fn event_message(pid: Pid) -> io::Result<u64> {
     let mut message: libc::c_ulong = 0;

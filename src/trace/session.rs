@@ -11,8 +11,9 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signalfd::SignalFd;
 
 use super::judge::Notice;
-use super::{About, Baseline, End, Lost, Sink, Tracer};
+use super::{About, Baseline, End, Lost, Sink, Tracer, source};
 use crate::cli::Backend;
+use crate::cli::trace::SeccompBpf;
 use crate::event::{FdRecord, Strings, Wanted};
 use crate::filter::{Filter, SystemNames};
 use crate::guardian::Guardian;
@@ -22,6 +23,8 @@ use crate::procfs;
 use crate::report::{Report, Trouble};
 use crate::session;
 use crate::source::launch::{Command, environment};
+use crate::source::ptrace::PtraceSource;
+use crate::source::ptrace::record::Recording;
 use crate::source::{ExitStatus, Source, SourceEvent};
 use crate::sys::{self, Inherited, Pid};
 
@@ -37,6 +40,10 @@ pub struct Config {
     pub backend: Backend,
     /// Every exec of the machine is told.
     pub system: bool,
+    /// Processes that run already.
+    pub pids: Vec<Pid>,
+    /// Over ptrace: how failing execs are seen.
+    pub seccomp: SeccompBpf,
     pub command: Vec<OsString>,
     pub identity: Option<Identity>,
 }
@@ -53,6 +60,8 @@ struct Trace<'a> {
     words: Vec<OsString>,
     command: Option<(Pid, OwnedFd)>,
     ended: Option<ExitStatus>,
+    /// What COMMAND has left behind is traced to its end.
+    bound: bool,
     /// The status to exit with, once it is known.
     status: Option<u8>,
     /// Why nothing is written any more, and how much was not.
@@ -80,6 +89,7 @@ pub fn run(config: &Config, sink: &mut dyn Sink, report: Report) -> Result<u8, T
         words: config.command.clone(),
         command: None,
         ended: None,
+        bound: false,
         status: None,
         failed: None,
     }
@@ -149,8 +159,18 @@ impl Start<'_> {
     }
 
     fn ptrace(&self) -> Result<Started, Trouble> {
-        let _ = (self.command(), self.tracer());
-        Err(Trouble::new("ptrace does not record yet"))
+        let filter = self.config.filter.as_deref();
+        let recording = Recording {
+            wanted: filter.map_or(self.config.wanted, |f| self.config.wanted.and(f.asks())),
+            way: source::way(self.config, self.report)?,
+            pids: self.config.pids.clone(),
+        };
+        let keep = filter.map(Filter::keep).unwrap_or_default();
+        let sender = self.sender.clone();
+        let tell = move |event| sender.send(Notice::Source(event));
+        let started = PtraceSource::record(self.command(), keep, recording, self.tracer(), tell)?;
+        source::not_followed(self.report, &started.not_followed);
+        Ok((Box::new(started.source), None, "ptrace"))
     }
 
     #[cfg(feature = "ebpf")]
@@ -190,6 +210,8 @@ impl Trace<'_> {
                 break status;
             }
         };
+        // Who waits for room to tell something cannot end.
+        self.notices.take_all();
         self.source.let_go();
         for notice in self.notices.drain() {
             self.notice(notice);
@@ -212,7 +234,18 @@ impl Trace<'_> {
             }
             Notice::Source(SourceEvent::CommandEnded(status)) => {
                 self.ended = Some(status);
-                self.status.get_or_insert(status.shell_code());
+                if !self.bound {
+                    self.status.get_or_insert(status.shell_code());
+                }
+            }
+            Notice::Source(SourceEvent::Bound(count)) => {
+                self.bound = true;
+                source::bound(self.report, count);
+            }
+            Notice::Source(SourceEvent::NothingLeft) => {
+                if self.words.is_empty() || self.ended.is_some() {
+                    self.status.get_or_insert(self.ended.map_or(0, ExitStatus::shell_code));
+                }
             }
             Notice::Source(SourceEvent::NotStarted(error)) => {
                 self.status = Some(session::not_started(self.report, &self.words, &error));

@@ -100,8 +100,8 @@ impl Parts {
         match kind {
             event_kind::EVENT_SYSENTER => {
                 let (event, bytes): (call_event, _) = read(record)?;
-                let name = first(bytes, event.filename_len as usize).to_vec();
-                self.filename = Part { value: Some(name), faults: faults(&event.header) };
+                let name = first(bytes, event.filename_len as usize);
+                self.filename = filename(name, faults(&event.header));
                 self.call = Some(event);
             }
             event_kind::EVENT_STRING => {
@@ -145,7 +145,7 @@ impl Parts {
             string_kind::STRING_ARGV => &mut self.argv,
             string_kind::STRING_ENV => &mut self.env,
             _ => {
-                self.filename = Part { value: Some(bytes.to_vec()), faults };
+                self.filename = filename(bytes, faults);
                 return;
             }
         };
@@ -215,6 +215,12 @@ impl Parts {
             faults,
         }
     }
+}
+
+/// A file name, unless it lay nowhere.
+fn filename(bytes: &[u8], faults: Faults) -> Part<Vec<u8>> {
+    let is_lost = faults.contains(Faults::FILENAME_UNREADABLE);
+    Part { value: (!is_lost).then(|| bytes.to_vec()), faults }
 }
 
 /// All ids, as far as they were sent.

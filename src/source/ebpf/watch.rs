@@ -14,16 +14,17 @@ use super::kin::Living;
 use super::load::Programs;
 use super::skeleton::types::{answer, exec_event};
 use super::stops::{Stopped, Stops};
-use super::vectors::FromProc;
 use crate::event::{Begun, Ended, ExecRecord, Facts, Image, Keep};
 use crate::fault;
 use crate::procfs::{self, Status};
+use crate::source::interpreters;
 use crate::source::launch::{Command, Launched, launch};
 use crate::source::lineage::Lineage;
 use crate::source::recorded::Recorded;
 use crate::source::stopped::{Ancestry, Place, StoppedProcess};
+use crate::source::vectors::FromProc;
 use crate::source::{
-    Control, ExitStatus, Held, Judge, LaunchError, NotHeld, SourceEvent, Stop, Totals,
+    AGAIN, Control, ExitStatus, Held, Judge, LaunchError, NotHeld, SourceEvent, Stop, Totals,
 };
 use crate::sys::{self, Pid};
 
@@ -240,7 +241,15 @@ impl<J: Judge, E: Fn(SourceEvent)> Watch<'_, J, E> {
         self.aim.wanted().is_some_and(|wanted| wanted.lives)
     }
 
-    fn exec(&mut self, event: &exec_event, record: ExecRecord) {
+    fn exec(&mut self, event: &exec_event, mut record: ExecRecord) {
+        // A signal came first, and the call is made anew.
+        if AGAIN.contains(&i64::from(event.result)) {
+            return;
+        }
+        if self.aim.wanted().is_some_and(|wanted| wanted.interpreters) {
+            let living = || procfs::pidfd_of(event.tgid, event.start_time).map(|_| event.tgid);
+            record.interpreters = interpreters::of(&record, living);
+        }
         if event.result != 0 {
             return self.failed(event, record);
         }

@@ -104,6 +104,27 @@ mod x86_64 {
         }
     }
 
+    /// What is to be known of a call that executes a program.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub struct ExecCall {
+        /// It is execveat(2), and not execve(2).
+        pub at: bool,
+        /// The pointers in its vectors have 4 bytes.
+        pub compat: bool,
+    }
+
+    /// Whether a call executes a program. Those of x32 have 64-bit arguments, and vectors of 32 bits.
+    pub fn exec_call(number: u64, arch: u32) -> Option<ExecCall> {
+        let (at, compat) = match (arch, number) {
+            (ARCH_64, 59) => (false, false),
+            (ARCH_64, 322) => (true, false),
+            (ARCH_64, 0x4000_0208) | (ARCH_32, 11) => (false, true),
+            (ARCH_64, 0x4000_0221) | (ARCH_32, 358) => (true, true),
+            _ => return None,
+        };
+        Some(ExecCall { at, compat })
+    }
+
     /// Registers which, at the entry of a call, skip it and have it made anew: both instructions that
     /// make one have two bytes.
     pub fn call_again(old: &Registers) -> Registers {

@@ -97,7 +97,11 @@ impl Hold {
     /// A thread of it has stopped; whether that is the hold's affair.
     pub fn stopped(&mut self, tid: Pid, report: Report) -> bool {
         let rest = match report {
-            Report::Trap | Report::NewTask { .. } | Report::Syscall | Report::Other => {
+            Report::Trap
+            | Report::NewTask { .. }
+            | Report::Syscall
+            | Report::Seccomp
+            | Report::Other => {
                 if report == Report::Syscall {
                     leave_later(tid);
                 }

@@ -16,8 +16,10 @@ pub enum Report {
     Trap,
     /// PTRACE_EVENT_STOP with a stopping signal: a group-stop.
     GroupStop,
-    /// A system-call stop (only while a call is injected).
+    /// A system-call stop, where they were asked for.
     Syscall,
+    /// PTRACE_EVENT_SECCOMP: a seccomp filter stops a call before it begins (only where execs are recorded).
+    Seccomp,
     /// A signal is about to be delivered.
     Signal(c_int),
     /// The task is no more.
@@ -42,6 +44,7 @@ impl Report {
             libc::PTRACE_EVENT_EXEC => Report::Exec,
             libc::PTRACE_EVENT_FORK | libc::PTRACE_EVENT_VFORK => Report::NewTask { clone: false },
             libc::PTRACE_EVENT_CLONE => Report::NewTask { clone: true },
+            libc::PTRACE_EVENT_SECCOMP => Report::Seccomp,
             libc::PTRACE_EVENT_STOP if signal == libc::SIGTRAP => Report::Trap,
             libc::PTRACE_EVENT_STOP => Report::GroupStop,
             _ => Report::Other,

@@ -122,7 +122,7 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
             Report::GroupStop => unless_gone(sys::listen(pid)),
             Report::Ended(status) => self.ended(pid, status),
             Report::Syscall => self.calls(pid),
-            Report::Other => self.waiting.resume(pid, 0),
+            Report::Seccomp | Report::Other => self.waiting.resume(pid, 0),
         }
     }
 

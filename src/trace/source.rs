@@ -1,0 +1,87 @@
+//! How ptrace is to see failing execs, and what is said of it.
+
+use std::io;
+
+use super::session::Config;
+use crate::cli::Backend;
+use crate::cli::trace::{SeccompBpf, Traced};
+use crate::procfs::Status;
+use crate::report::{Report, Trouble};
+use crate::source::ptrace::record::Way;
+use crate::sys::{self, Pid};
+
+/// The source that was asked for: who wants the filter wants ptrace.
+pub fn backend(traced: &Traced) -> Result<Backend, Trouble> {
+    match (traced.seccomp_bpf, traced.backend) {
+        (SeccompBpf::On, Backend::Ebpf) => Err(Trouble::new("--seccomp-bpf on is for ptrace")
+            .hint("leave it away: eBPF sees failing execs without")),
+        (SeccompBpf::On, _) if traced.system => {
+            Err(Trouble::new("--seccomp-bpf on is for ptrace, which --system cannot use")
+                .hint("leave it away: eBPF sees failing execs without"))
+        }
+        (SeccompBpf::On, _) => Ok(Backend::Ptrace),
+        (_, backend) => Ok(backend),
+    }
+}
+
+/// The cheapest way to see what is wanted.
+pub(super) fn way(config: &Config, report: Report) -> Result<Way, Trouble> {
+    if !config.wanted.failures {
+        report.detail("ptrace stops at successful execs");
+        return Ok(Way::Execs);
+    }
+    let way = match config.seccomp {
+        SeccompBpf::Off => Way::Calls,
+        SeccompBpf::On if !config.pids.is_empty() => {
+            return Err(Trouble::new(
+                "--seccomp-bpf on: no filter can be put on a process that runs already",
+            )
+            .hint("leave --seccomp-bpf away, or -p"));
+        }
+        SeccompBpf::On => {
+            sys::can_stop_at_execs().map_err(|error| {
+                Trouble::new(format!("--seccomp-bpf on: the kernel refuses the filter: {error}"))
+                    .hint("--seccomp-bpf off does without, and is slower")
+            })?;
+            Way::Seccomp
+        }
+        SeccompBpf::Auto if !config.pids.is_empty() || !takes_setuid() => Way::Calls,
+        SeccompBpf::Auto => match sys::can_stop_at_execs() {
+            Ok(()) => Way::Seccomp,
+            Err(error) => {
+                report.detail(format!("no seccomp filter, which the kernel refuses: {error}"));
+                Way::Calls
+            }
+        },
+    };
+    report.detail(match way {
+        Way::Seccomp => "ptrace stops at execs, by a seccomp filter",
+        Way::Calls | Way::Execs => "ptrace stops at every system call",
+    });
+    Ok(way)
+}
+
+/// Whether programs do not get the privileges of their owner under us anyhow, see ptrace(2).
+fn takes_setuid() -> bool {
+    !Status::own().is_ok_and(|status| status.may_trace_anything())
+}
+
+/// COMMAND has ended, and what it leaves cannot be let go.
+pub(super) fn bound(report: Report, count: usize) {
+    let (processes, them) = match count {
+        1 => ("one process of it runs".to_string(), "it"),
+        count => (format!("{count} processes of it run"), "them"),
+    };
+    report.warn(format!(
+        "COMMAND has ended, and {processes} on; without a tracer their execs would fail, so tracexec stays: \
+         Ctrl-C ends {them}, too"
+    ));
+    report.hint("--seccomp-bpf off lets them go");
+}
+
+/// Descendants of those that -p names.
+pub fn not_followed(report: Report, which: &[(Pid, io::Error)]) {
+    for (pid, error) in which {
+        report.warn(format!("process {pid}, which comes from one of -p, is not followed: {error}"));
+    }
+}

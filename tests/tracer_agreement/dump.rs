@@ -1,0 +1,200 @@
+//! A program that runs a command under a source and writes what that tells: this test file, started anew, so
+//! that it can be an ordinary user.
+
+use std::collections::HashSet;
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
+use std::process::Command;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tracexec::event::{Begun, Ended, ExecRecord, Facts, Keep, Wanted};
+use tracexec::source::launch;
+use tracexec::source::ptrace::PtraceSource;
+use tracexec::source::ptrace::record::{Recording, Way};
+use tracexec::source::recorded::Recorded;
+use tracexec::source::{Judge, Source, SourceEvent, Stop};
+use tracexec::sys::Inherited;
+
+use super::event::{Exec, Run};
+use super::support::{World, finish};
+
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// Where the order lies. It is one for all, since COMMAND's environment is compared, too.
+const ORDER: &str = "TRACEXEC_AGREEMENT_ORDER";
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Eyes {
+    Execs,
+    Calls,
+    Seccomp,
+    Ebpf,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Order {
+    eyes: Eyes,
+    words: Vec<Vec<u8>>,
+}
+
+/// Hands everything on.
+struct Collect(mpsc::Sender<Told>);
+
+enum Told {
+    Exec(Box<ExecRecord>),
+    Begun,
+    Ended(Ended),
+    Source(SourceEvent),
+}
+
+impl Judge for Collect {
+    fn exec(&mut self, _: &mut dyn Facts, _: Stop<'_>) {
+        panic!("something was stopped");
+    }
+    fn recorded(&mut self, facts: &mut Recorded) {
+        let _ = self.0.send(Told::Exec(Box::new(facts.record.clone())));
+    }
+    fn begun(&mut self, _: Begun) {
+        let _ = self.0.send(Told::Begun);
+    }
+    fn ended(&mut self, ended: Ended) {
+        let _ = self.0.send(Told::Ended(ended));
+    }
+}
+
+/// The environment of whatever is compared.
+pub fn prepare(world: &World, command: &mut Command) {
+    world.prepare(command);
+    command.env(ORDER, world.path("order")).current_dir(world.dir.path());
+}
+
+/// Runs a command under a source, in a process of its own.
+#[track_caller]
+pub fn run(world: &World, as_user: &[&str], eyes: Eyes, words: &[OsString]) -> Run {
+    let words = words.iter().map(|word| word.as_bytes().to_vec()).collect();
+    let order = serde_json::to_vec(&Order { eyes, words }).unwrap();
+    world.file("order", order);
+    let answer = world.file("order.answer", "");
+    fs::set_permissions(&answer, std::os::unix::fs::PermissionsExt::from_mode(0o666)).unwrap();
+    let own = world.path("this");
+    let mut line = as_user.iter().map(OsString::from).chain([own.into_os_string()]);
+    let mut command = Command::new(line.next().unwrap());
+    command.args(line).args(["the_program_that_watches", "--exact", "--nocapture"]);
+    prepare(world, &mut command);
+    let outcome = finish(world.start(command));
+    let text = fs::read(&answer).unwrap();
+    assert!(!text.is_empty(), "{eyes:?}:\n{}{}", outcome.out(), outcome.stderr);
+    serde_json::from_slice(&text).unwrap()
+}
+
+/// What the program does, if it was started for that.
+pub fn be_the_program() {
+    let Some(path) = std::env::var_os(ORDER) else { return };
+    let order: Order = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    let words = order.words.iter().cloned().map(OsString::from_vec).collect();
+    let command = launch::Command { words, identity: None, inherited: Inherited::note() };
+    let (sender, told) = mpsc::channel();
+    let mut source = start(order.eyes, command, &sender);
+    let mut run = Run::default();
+    let mut records = Vec::new();
+    let last = if order.eyes == Eyes::Ebpf { is_end } else { is_nothing_left };
+    loop {
+        let next = told.recv_timeout(LIMIT).expect("the end");
+        let ended = matches!(&next, Told::Source(event) if last(event));
+        note(&mut run, &mut records, next);
+        if ended {
+            break;
+        }
+    }
+    source.let_go();
+    told.try_iter().for_each(|next| note(&mut run, &mut records, next));
+    check(order.eyes, &records);
+    let called = |record: &ExecRecord| {
+        Exec::of(record).called(record.interpreters.value.as_deref().unwrap_or_default())
+    };
+    run.execs = records.iter().map(called).collect();
+    run.ended.sort_unstable();
+    let answer = Path::new(&path).with_extension("answer");
+    fs::write(answer, serde_json::to_vec(&run).unwrap()).unwrap();
+}
+
+fn is_end(event: &SourceEvent) -> bool {
+    matches!(event, SourceEvent::CommandEnded(_))
+}
+
+fn is_nothing_left(event: &SourceEvent) -> bool {
+    matches!(event, SourceEvent::NothingLeft)
+}
+
+fn note(run: &mut Run, records: &mut Vec<ExecRecord>, told: Told) {
+    match told {
+        Told::Exec(record) => records.push(*record),
+        Told::Begun => run.begun += 1,
+        Told::Ended(ended) => run.ended.push(ended.status),
+        Told::Source(SourceEvent::CommandEnded(status)) => run.status = status.0,
+        Told::Source(SourceEvent::NotStarted(error)) => panic!("{error:?}"),
+        Told::Source(_) => {}
+    }
+}
+
+/// What holds of all records, whatever they tell.
+fn check(eyes: Eyes, records: &[ExecRecord]) {
+    let ids: HashSet<u64> = records.iter().map(|record| record.id).collect();
+    assert_eq!(ids.len(), records.len(), "ids come twice");
+    if eyes != Eyes::Ebpf {
+        assert!(records.is_sorted_by_key(|record| record.id));
+    }
+    for record in records {
+        assert!(record.cwd.value.as_deref().is_some_and(|cwd| cwd.starts_with(b"/")), "{record:?}");
+        assert!(record.result != 0 || record.interpreters.faults.is_empty(), "{record:?}");
+        assert!(record.result != 0 || record.exe.value.is_some(), "{record:?}");
+        assert!(record.ids.value.is_some() && record.fds.value.is_some(), "{record:?}");
+    }
+}
+
+fn start(eyes: Eyes, command: launch::Command, sender: &mpsc::Sender<Told>) -> Box<dyn Source> {
+    let judge = Collect(sender.clone());
+    let teller = sender.clone();
+    let tell = move |event| drop(teller.send(Told::Source(event)));
+    let way = match eyes {
+        Eyes::Execs => Way::Execs,
+        Eyes::Calls => Way::Calls,
+        Eyes::Seccomp => Way::Seccomp,
+        Eyes::Ebpf => return ebpf(command, judge, tell),
+    };
+    let wanted = Wanted { failures: way != Way::Execs, ..Wanted::ALL };
+    let recording = Recording { wanted, way, pids: Vec::new() };
+    let keep = Keep::default();
+    Box::new(PtraceSource::record(Some(command), keep, recording, judge, tell).unwrap().source)
+}
+
+#[cfg(feature = "ebpf")]
+fn ebpf(
+    command: launch::Command,
+    judge: Collect,
+    tell: impl Fn(SourceEvent) + Send + 'static,
+) -> Box<dyn Source> {
+    use std::sync::Arc;
+    use tracexec::filter::{Filter, SystemNames};
+    use tracexec::source::ebpf::{Aim, EbpfSource, Watched};
+    let aim = Aim::RecordCalls(Wanted::ALL);
+    let watched = Watched { command: Some(command), system: false, aim };
+    let all = Filter::new(&[b"pid > 0"], Arc::new(SystemNames)).unwrap();
+    let started = EbpfSource::start(watched, &all, judge, tell).unwrap();
+    // It ends when we do.
+    std::mem::forget(started.guardian);
+    Box::new(started.source)
+}
+
+#[cfg(not(feature = "ebpf"))]
+fn ebpf(
+    _: launch::Command,
+    _: Collect,
+    _: impl Fn(SourceEvent) + Send + 'static,
+) -> Box<dyn Source> {
+    panic!("built without eBPF")
+}
