@@ -5,8 +5,10 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::process;
+use std::sync::{Arc, OnceLock};
 
+use super::shebang;
 use super::stopped::{Ancestry, StoppedProcess};
 use crate::cgroup::Cgroup;
 use crate::event::{ExecRecord, Facts, Fd, Image, Namespace, Part, Reading, Strings};
@@ -61,7 +63,7 @@ impl Recorded {
         if passed == image {
             return Reading::Missing;
         }
-        let own = procfs::namespace(std::process::id() as Pid, Namespace::Mnt).ok();
+        let own = procfs::namespace(process::id() as Pid, Namespace::Mnt).ok();
         if own.is_none() || self.record.mount_namespace.known() != own {
             return Reading::Unknown;
         }
@@ -73,6 +75,25 @@ impl Recorded {
             }
             (Ok(_), Ok(_)) => Reading::Known(exe),
             _ => Reading::Unknown,
+        }
+    }
+
+    /// What runs a script, as the first line of its file says now.
+    pub fn interpreters(&mut self) -> Part<Vec<Vec<u8>>> {
+        static OWN: OnceLock<Option<u32>> = OnceLock::new();
+        let own = OWN.get_or_init(|| procfs::namespace(process::id() as Pid, Namespace::Mnt).ok());
+        let here = own.is_some() && self.record.mount_namespace.known() == *own;
+        let passed = self.passed().filter(|_| here);
+        if let Some(chain) = passed.and_then(|file| shebang::chain(&file)) {
+            return Part::of(chain);
+        }
+        if self.record.result < 0 {
+            return if here { Part::of(Vec::new()) } else { Part::default() };
+        }
+        match self.interpreter() {
+            Reading::Known(interpreter) => Part::of(vec![interpreter.to_vec()]),
+            Reading::Missing => Part::of(Vec::new()),
+            Reading::Unknown => Part::default(),
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::Family;
-use crate::event::{Begun, Ended, Execution, Facts, TraceEvent};
+use crate::event::{Begun, Ended, Execution, Facts, Part, TraceEvent};
 use crate::filter::{Answer, Filter};
 use crate::notify::Sender;
 use crate::source::recorded::Recorded;
@@ -22,6 +22,8 @@ pub struct Tracer {
     /// None: everything counts.
     pub filter: Option<Arc<Filter>>,
     pub tell: Sender<Notice>,
+    /// Whether the interpreters of scripts are told, where the source has not recorded them.
+    pub interpreters: bool,
     family: Family,
     /// With a filter: the processes whose program it let through.
     told: HashSet<u32>,
@@ -29,7 +31,8 @@ pub struct Tracer {
 
 impl Tracer {
     pub fn new(filter: Option<Arc<Filter>>, tell: Sender<Notice>) -> Tracer {
-        Tracer { filter, tell, family: Family::default(), told: HashSet::new() }
+        let (family, told) = (Family::default(), HashSet::new());
+        Tracer { filter, tell, interpreters: false, family, told }
     }
 }
 
@@ -52,7 +55,10 @@ impl Judge for Tracer {
             }
         }
         if matches {
-            let record = facts.record.clone();
+            let mut record = facts.record.clone();
+            if self.interpreters && record.interpreters == Part::default() {
+                record.interpreters = facts.interpreters();
+            }
             self.tell.send(Notice::Event(TraceEvent::Exec(Box::new(Execution { record, parent }))));
         }
     }

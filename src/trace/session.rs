@@ -149,7 +149,9 @@ impl Start<'_> {
     }
 
     fn tracer(&self) -> Tracer {
-        Tracer::new(self.config.filter.clone(), self.sender.clone())
+        let mut tracer = Tracer::new(self.config.filter.clone(), self.sender.clone());
+        tracer.interpreters = self.config.wanted.interpreters;
+        tracer
     }
 
     fn ptrace(&self) -> Result<Started, Trouble> {
@@ -213,6 +215,7 @@ impl Trace<'_> {
             Notice::Event(event) => self.do_write(|sink| sink.event(&event)),
             Notice::Source(SourceEvent::Started(pid)) => {
                 self.command = sys::pidfd_open(pid).ok().map(|pidfd| (pid, pidfd));
+                self.do_write(|sink| sink.started(pid));
             }
             Notice::Source(SourceEvent::CommandEnded(status)) => {
                 self.ended = Some(status);
