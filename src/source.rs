@@ -19,6 +19,7 @@ mod lineage;
 pub mod ptrace;
 pub mod recorded;
 pub mod scripted;
+pub mod shebang;
 mod stopped;
 
 use std::fmt;

@@ -6,6 +6,7 @@
 pub mod cmdline;
 mod family;
 mod judge;
+pub mod log;
 pub mod session;
 
 use std::io;

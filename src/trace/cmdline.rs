@@ -109,9 +109,15 @@ impl Program {
         if vector.is_none() || !record.argv.faults.is_empty() {
             lacking.push(because("the arguments are not all known", record.argv.faults));
         }
-        let mut argv = vector.into_iter().flat_map(|vector| vector.strings.iter());
-        let name = argv.next().map(<[u8]>::to_vec);
-        let arguments = argv.map(<[u8]>::to_vec).collect();
+        let mut argv: Vec<&[u8]> =
+            vector.into_iter().flat_map(|vector| vector.strings.iter()).collect();
+        if let Some(at) = script(record, &argv) {
+            // The kernel has put its interpreter before it, and thrown its own first argument away.
+            argv.drain(..at);
+        }
+        let mut argv = argv.into_iter().map(<[u8]>::to_vec);
+        let name = argv.next();
+        let arguments = argv.collect();
         if vector.is_some_and(|vector| vector.strings.is_empty()) {
             lacking.push("there was no argument, not even a name".into());
         }
@@ -126,6 +132,17 @@ impl Program {
         }
         Program { file, name: name.filter(|_| !as_it_is), arguments }
     }
+}
+
+/// Where the name of a script is among the arguments that its interpreter has got.
+fn script(record: &ExecRecord, argv: &[&[u8]]) -> Option<usize> {
+    let chain = record.interpreters.value.as_ref().filter(|_| record.result == 0)?;
+    let filename = record.filename.value.as_deref()?;
+    let begins = argv.first().copied() == chain.last().map(Vec::as_slice);
+    // Each may have one argument of its own.
+    let most = 2 * chain.len();
+    let mut places = argv.iter().take(most + 1).skip(1);
+    places.position(|argument| *argument == filename).map(|at| at + 1).filter(|_| begins)
 }
 
 /// The file that is executed, and whether it is named as it was.

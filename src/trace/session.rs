@@ -106,7 +106,8 @@ fn about(config: &Config) -> About {
             fds: procfs::open_files(own)
                 .unwrap_or_default()
                 .into_iter()
-                .filter(|fd: &FdRecord| !fd.close_on_exec)
+                // The folder in which we look is closed by now, so that nothing is known of its flags.
+                .filter(|fd: &FdRecord| !fd.close_on_exec && fd.faults.is_empty())
                 .collect(),
         },
         source: String::new(),

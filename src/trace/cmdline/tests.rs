@@ -126,3 +126,14 @@ fn descriptors_become_redirections() {
     assert_eq!(line.text, "env -u _ /bin/ls >>'/tmp/a b' 2>&1 4<>/tmp/rw 5>>/tmp/o <&-");
     assert_eq!(line.lacking, ["descriptor 3 is pipe:[7]"]);
 }
+
+#[test]
+fn a_script_is_run_as_it_was_and_not_as_its_interpreter_was() {
+    let argv: [&[u8]; 5] = [b"/bin/sh", b"inner", b"-e", b"./s", b"x"];
+    let mut of = record(b"./s", &argv, &[], b"/");
+    of.interpreters = Part::of(vec![b"inner".to_vec(), b"/bin/sh".to_vec()]);
+    assert_eq!(command_line(&of, None, Redirect::None).text, "env -i -C / ./s x");
+    // As it was passed.
+    of.argv = record(b"./s", &[b"./s", b"./s"], &[], b"/").argv;
+    assert_eq!(command_line(&of, None, Redirect::None).text, "env -i -C / ./s ./s");
+}
