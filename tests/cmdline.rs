@@ -4,15 +4,18 @@ mod support;
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
+use std::fmt;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use proptest::collection::{hash_map, vec};
 use proptest::prelude::*;
 use proptest::sample::select;
-use support::World;
+use support::log::backends;
+use support::{World, finish};
 use tracexec::event::{ExecRecord, Faults, Ids, Part, Reading, Strings, Vector};
 use tracexec::trace::Baseline;
 use tracexec::trace::cmdline::{Redirect, command_line};
@@ -20,16 +23,29 @@ use tracexec::trace::cmdline::{Redirect, command_line};
 const SHELLS: [&[&str]; 2] = [&["bash", "--norc", "-c"], &["zsh", "-f", "-c"]];
 
 /// What tests/fixtures/given.c tells.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 struct Given {
     cwd: Vec<u8>,
     argv: Vec<Vec<u8>>,
     env: BTreeSet<Vec<u8>>,
 }
 
+impl fmt::Debug for Given {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let words = |strings: &mut dyn Iterator<Item = &Vec<u8>>| -> Vec<String> {
+            strings.map(|string| tracexec::escape::word(string)).collect()
+        };
+        let (argv, env) = (words(&mut self.argv.iter()), words(&mut self.env.iter()));
+        writeln!(f, "{:?} in {:?} with {env:?}", argv, tracexec::escape::text(&self.cwd))
+    }
+}
+
 impl Given {
     fn parse(bytes: &[u8]) -> Option<Given> {
-        let mut strings = bytes.split(|&byte| byte == 0).map(<[u8]>::to_vec);
+        Given::next(&mut bytes.split(|&byte| byte == 0).map(<[u8]>::to_vec))
+    }
+
+    fn next(strings: &mut impl Iterator<Item = Vec<u8>>) -> Option<Given> {
         let cwd = strings.next()?;
         let mut list = || {
             let count: usize = String::from_utf8(strings.next()?).ok()?.parse().ok()?;
@@ -37,6 +53,16 @@ impl Given {
         };
         let (argv, env) = (list()?, list()?);
         Some(Given { cwd, argv, env: env.into_iter().collect() })
+    }
+
+    /// What several were given, one after the other.
+    fn all(bytes: &[u8]) -> Vec<Given> {
+        let mut strings = bytes.split(|&byte| byte == 0).map(<[u8]>::to_vec).peekable();
+        let mut all = Vec::new();
+        while strings.peek().is_some_and(|cwd| !cwd.is_empty()) {
+            all.push(Given::next(&mut strings).unwrap());
+        }
+        all
     }
 
     fn record(&self, filename: &Path) -> ExecRecord {
@@ -75,7 +101,7 @@ impl Given {
 
 /// Shells in a folder of their own, with a program in it.
 struct Place {
-    _world: World,
+    world: World,
     program: PathBuf,
     folder: PathBuf,
 }
@@ -89,7 +115,7 @@ impl Place {
         // A `=` and a `-` are something to env.
         fs::create_dir(folder.join("-a=b")).unwrap();
         fs::copy(&program, folder.join("-a=b/pro gram")).unwrap();
-        Place { program, folder, _world: world }
+        Place { program, folder, world }
     }
 
     /// What the program is given by a line.
@@ -225,4 +251,78 @@ fn any_exec_is_done_again_by_its_line() {
         let baseline = Some(&baselines[which]).filter(|_| !whole);
         place.check(SHELLS[which], baseline, &given, program);
     });
+}
+
+/// Executes the program in many ways; the last one is a script that is run by it.
+const WAYS: &str = r#"
+cd "$FOLDER"
+"$PROGRAM" a "b  c" "it's" $'new\nline\ttab' $'\xff\x01' '' '$(touch owned)' '`x`' '!x' '=ls' '~' '*' -- -x '\' '"'
+(exec -a $'other \xff "name"' "$PROGRAM" x)
+(exec -a '' "$PROGRAM")
+env -- -dash=1 -i=2 -u=3 A= ' b='=c "$PROGRAM" A=1
+env -i PATH=/nowhere "$PROGRAM"
+env -u HOME $'O\xffD'=$'v\n\e[2J' SSH_CLIENT=x PS1=y BASH_ENV=/none RANDOM=1 bash -c 'exec -a "$0" "$@"' name "$PROGRAM"
+'./-a=b/pro gram' relative
+(cd ./-a=b && exec -a $'\n' './pro gram')
+(cd ./-a=b && exec -a x "$FOLDER/-a=b/pro gram" y)
+(cd / && SHLVL=x OLDPWD=/none PWD=/wrong exec "$PROGRAM")
+./script x 'y z'
+true
+"#;
+
+/// What comes before the environment in a line: file name, arguments, directory.
+fn before_environment(line: &str) -> &str {
+    let line = line.split_once(": ").unwrap().1;
+    line.split_once(" env[").unwrap().0
+}
+
+/// Runs a script of a shell's under `tracexec log`, which tells of what runs the program, in this
+/// environment; what was logged, and what the program was given each time.
+#[track_caller]
+fn logged(place: &Place, backend: &str, level: &str, words: &[&str]) -> (Vec<String>, Vec<Given>) {
+    let options = ["-o", "log", "--show-cmdline", "--show-filename", "--show-argv", "--show-cwd"];
+    let mut command = place.world.tracexec(["log", "--backend", backend]);
+    command.args(options).args(["--show-env", "--no-show-interpreter", "--no-show-comm"]);
+    command.args(["--no-show-fd", "-m", "basename=given", "-m", "basename='pro gram'"]);
+    command.args(["-m", "basename=script", "--events", "exec", "--"]).args(words);
+    command.env_clear().current_dir(place.world.dir.path());
+    command.env("PATH", std::env::var_os("PATH").unwrap()).env("SHLVL", level);
+    command.env("PWD", place.world.dir.path()).env("OLDPWD", "/tmp").env("SAME", "1");
+    command.env("PROGRAM", &place.program).env("FOLDER", &place.folder).env("HOME", "/root");
+    // zsh sets it where it is not set.
+    command.env("LOGNAME", "root").env("XDG_RUNTIME_DIR", place.world.path("run"));
+    let outcome = finish(place.world.start(command));
+    assert_eq!(outcome.code(), 0, "{}{}", outcome.out(), outcome.stderr);
+    let log = fs::read_to_string(place.world.path("log")).unwrap();
+    (log.lines().map(String::from).collect(), Given::all(&outcome.stdout))
+}
+
+#[test]
+fn the_lines_of_a_run_are_run_again_and_give_the_same_execs() {
+    let place = Place::new();
+    let script = place.folder.join("script");
+    fs::write(&script, format!("#!{}\n", place.program.display())).unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    let ways = place.world.file("ways", WAYS);
+    for backend in backends() {
+        let (lines, given) = logged(&place, backend, "2", &["bash", ways.to_str().unwrap()]);
+        assert_eq!((lines.len(), given.len()), (11, 11), "{lines:#?}");
+        let mut again = String::new();
+        for line in &lines {
+            let (_, line) = line.split_once(" cmdline: ").unwrap_or_else(|| panic!("{line}"));
+            again.push_str(line);
+            again.push('\n');
+        }
+        let again = place.world.file("again", again + "true\n");
+        for shell in [["bash", "--norc"], ["zsh", "-f"]] {
+            // The shell counts itself.
+            let words = [&shell[..], &[again.to_str().unwrap()]].concat();
+            let (lines_again, given_again) = logged(&place, backend, "1", &words);
+            assert_eq!(given_again, given, "{shell:?}");
+            let told = |lines: &[String]| -> Vec<String> {
+                lines.iter().map(|line| before_environment(line).to_string()).collect()
+            };
+            assert_eq!(told(&lines_again), told(&lines), "{shell:?}");
+        }
+    }
 }

@@ -49,9 +49,16 @@ pub fn command_line(
         words.push("--".into());
     }
     words.extend(assignments.iter().map(|entry| assignment(entry)));
-    if let Some(name) = &program.name {
-        words.extend(bash::words(&variables, record, baseline, &mut lacking));
-        words.push(escape::word(name));
+    match &program.through {
+        Through::Env => {}
+        Through::Nice => {
+            let nice = if variables.same_path(baseline) { "nice" } else { "/usr/bin/nice" };
+            words.extend([nice, "-n", "0", "--"].map(String::from));
+        }
+        Through::Bash(name) => {
+            words.extend(bash::words(&variables, record, baseline, &mut lacking));
+            words.push(escape::word(name));
+        }
     }
     words.push(escape::word(&program.file));
     words.extend(program.arguments.iter().map(|argument| escape::word(argument)));
@@ -97,9 +104,17 @@ fn because(what: &str, faults: Faults) -> String {
 /// What is executed, and as what.
 struct Program {
     file: Vec<u8>,
-    /// argv[0], where it is another than the file's name.
-    name: Option<Vec<u8>>,
+    through: Through,
     arguments: Vec<Vec<u8>>,
+}
+
+/// Who executes it after all.
+enum Through {
+    Env,
+    /// env would take a file with a `=` for a variable. A niceness of 0 more changes nothing.
+    Nice,
+    /// By this argv[0], which is not the file's name.
+    Bash(Vec<u8>),
 }
 
 impl Program {
@@ -121,16 +136,19 @@ impl Program {
         if vector.is_some_and(|vector| vector.strings.is_empty()) {
             lacking.push("there was no argument, not even a name".into());
         }
-        // env would take one with a `=` for a variable, and look for one without a `/`.
-        let as_it_is = name.as_ref().is_none_or(|name| *name == file) && !file.contains(&b'=');
+        let through = match name {
+            Some(name) if name != file || !file.contains(&b'/') => Through::Bash(name),
+            _ if file.contains(&b'=') => Through::Nice,
+            _ => Through::Env,
+        };
+        // env and bash look for one without a `/`, and bash makes it absolute.
         if !file.contains(&b'/') && !file.is_empty() {
-            if certain {
-                lacking.push("the file has ./ before its name".into());
-            }
             file.splice(..0, *b"./");
-            return Program { file, name, arguments };
         }
-        Program { file, name: name.filter(|_| !as_it_is), arguments }
+        if certain && !file.starts_with(b"/") && matches!(through, Through::Bash(_)) {
+            lacking.push("the file is named by its whole path".into());
+        }
+        Program { file, through, arguments }
     }
 }
 

@@ -54,8 +54,7 @@ pub fn words(
         EXEC.to_string()
     };
     // With another PATH it may not be found.
-    let same_path = baseline.is_some_and(|baseline| given(baseline, "PATH") == wanted("PATH"));
-    let bash = if same_path { "bash" } else { "/bin/bash" };
+    let bash = if variables.same_path(baseline) { "bash" } else { "/bin/bash" };
     // No functions from the environment, no BASH_ENV, and no .bashrc, which some read if SSH_CLIENT is set.
     vec![bash.into(), "--norc".into(), "-pc".into(), escape::word(script.as_bytes())]
 }

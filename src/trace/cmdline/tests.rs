@@ -85,7 +85,7 @@ fn what_cannot_be_done_again_is_told() {
     let mut of = record(b"prog", &[b"prog"], &[b"A=1", b"A=2", b"odd\x1b"], b"/");
     let line = command_line(&of, None, Redirect::None);
     let lacking = [
-        "the file has ./ before its name",
+        "the file is named by its whole path",
         "A is there more than once",
         r"the variable $'odd\x1b' has no `=`",
     ];

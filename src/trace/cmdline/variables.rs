@@ -74,6 +74,14 @@ impl Variables {
         Variables { wanted, unset, assignments }
     }
 
+    /// Whether programs are found by the new environment as by the one before.
+    pub fn same_path(&self, baseline: Option<&Baseline>) -> bool {
+        let Some(baseline) = baseline else { return false };
+        let mut given = baseline.env.iter().map(split);
+        let given = given.find(|entry| entry.0 == b"PATH").and_then(|entry| entry.1);
+        given == self.wanted.get(b"PATH".as_slice()).map(Vec::as_slice)
+    }
+
     /// `-i`, or `-u NAME` for each variable that goes.
     pub fn options(&self) -> Vec<String> {
         match &self.unset {

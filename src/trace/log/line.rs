@@ -63,7 +63,8 @@ impl Line {
         };
         self.part(fared, &record.pid.to_string());
         if shown.comm {
-            self.comm(&record.prev_comm);
+            // Where it has failed, it is as before.
+            self.comm(if record.result < 0 { &record.comm } else { &record.prev_comm });
         }
         self.plain(":");
         if shown.filename {

@@ -114,8 +114,10 @@ fn a_line_has_what_differs_and_the_result() {
     other.fds = Part::of(vec![file(0, "/dev/null"), file(1, "/dev/tty"), file(5, "/a b")]);
     other.interpreters = Part::of(vec![b"/bin/x".to_vec(), b"/bin/sh".to_vec()]);
     other.result = -libc::EACCES;
+    other.comm = Part::of(b"make".to_vec());
+    other.prev_comm = Part::default();
     let differs = concat!(
-        r#"100<sh>: "/bin/ls" ["ls", "-l"] interpreter="/bin/x" interpreter="/bin/sh" "#,
+        r#"100<make>: "/bin/ls" ["ls", "-l"] interpreter="/bin/x" interpreter="/bin/sh" "#,
         r#"env[~B="4", +C="", +odd, +"a b"="c", -PATH] fd[~0="/dev/null", +5="/a b", -2] "#,
         r#"= -13 EACCES (Permission denied)"#,
     );
@@ -127,6 +129,7 @@ fn options_say_what_is_in_a_line() {
     let mut of = record();
     of.fds.value.as_mut().unwrap().push(FdRecord { close_on_exec: true, ..file(9, "/x") });
     of.result = -libc::ENOENT;
+    of.comm = Part::of(b"sh".to_vec());
     let off = ["--no-show-comm", "--no-show-filename", "--no-show-argv", "--no-decode-errno"];
     assert_eq!(line(&off, of.clone()), "100: = -2");
     let all = ["--no-show-argv", "--show-env", "--show-fd", "--show-cwd", "--no-hide-cloexec-fds"];
