@@ -142,7 +142,8 @@ impl Switch {
         if let Some(other) = self.instead_of {
             on = on.overrides_with(other);
         }
-        [on, flag(no).hide(true).overrides_with(self.name)]
+        let off = flag(no).hide(true).help(format!("Not --{}", self.name));
+        [on, off.overrides_with(self.name)]
     }
 }
 

@@ -92,7 +92,11 @@ fn cannot_write(error: io::Error) -> Trouble {
 
 /// What is known before anything runs.
 fn about(config: &Config) -> About {
-    let env = std::env::vars_os().map(|(mut entry, value)| {
+    let mut variables: Vec<(OsString, OsString)> = std::env::vars_os().collect();
+    if let Some(identity) = &config.identity {
+        identity.adjust(&mut variables);
+    }
+    let env = variables.into_iter().map(|(mut entry, value)| {
         entry.push("=");
         entry.push(value);
         entry.into_vec()
