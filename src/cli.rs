@@ -1,5 +1,6 @@
 //! What the user typed. No I/O happens here; what it means is `config`'s affair.
 
+pub mod log;
 pub mod trace;
 
 use std::ffi::OsString;

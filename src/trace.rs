@@ -3,9 +3,11 @@
 //! A source calls the [`Tracer`], which is its judge; what the filter lets through goes over a channel
 //! to the session, which hands it to a [`Sink`].
 
+pub mod cmdline;
 mod family;
 mod journald;
 mod judge;
+pub mod log;
 mod rotate;
 pub mod session;
 pub mod source;
@@ -15,6 +17,7 @@ use std::time::SystemTime;
 
 use crate::event::{FdRecord, Strings, TraceEvent};
 use crate::source::Totals;
+use crate::sys::Pid;
 
 pub use family::Family;
 pub use judge::Tracer;
@@ -23,6 +26,10 @@ pub use judge::Tracer;
 pub trait Sink {
     /// Before anything has happened.
     fn begin(&mut self, about: &About) -> io::Result<()>;
+    /// COMMAND runs, as this process.
+    fn started(&mut self, _pid: Pid) -> io::Result<()> {
+        Ok(())
+    }
     fn event(&mut self, event: &TraceEvent) -> io::Result<()>;
     /// Nothing is there to be told at the moment: what people look at is to be shown by now.
     fn idle(&mut self) -> io::Result<()> {

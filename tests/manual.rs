@@ -14,12 +14,13 @@ use tracexec::filter::{Filter, SystemNames};
 use tracexec::launcher::catalog::Catalog;
 use tracexec::settings::{self, Folder, KEYS};
 
-const PAGES: [&str; 7] = [
+const PAGES: [&str; 8] = [
     "tracexec.1",
     "tracexec-config.5",
     "tracexec-debug.1",
     "tracexec-doctor.1",
     "tracexec-filter.7",
+    "tracexec-log.1",
     "tracexec-rerun.1",
     "tracexec-templates.5",
 ];
@@ -83,6 +84,28 @@ fn the_page_of_rerun_has_its_options_and_no_others() {
     let cli = tracexec::cli::command();
     let rerun = cli.find_subcommand("rerun").unwrap();
     assert_eq!(documented(&page("tracexec-rerun.1")), accepted(rerun, false));
+}
+
+#[test]
+fn the_page_of_log_has_its_options_and_no_others() {
+    let cli = Cli::command();
+    let log = cli.find_subcommand("log").unwrap();
+    let mut accepted = accepted(log, false);
+    // Its other name.
+    accepted.insert("--filter".into());
+    let page = page("tracexec-log.1");
+    assert_eq!(documented(&page), accepted);
+    let values = log.get_arguments().filter(|arg| arg.get_action().takes_values());
+    for value in values.flat_map(|arg| arg.get_possible_values()) {
+        assert!(plain(&page).contains(value.get_name()), "{}", value.get_name());
+    }
+    // What is on has a form that switches it off.
+    for option in accepted.iter().filter(|option| option.starts_with("--show-")) {
+        let no = option.replacen("--", "--no-", 1);
+        let words = ["tracexec", "log", &no, "--", "true"];
+        let taken = Cli::command().try_get_matches_from(words).is_ok();
+        assert!(taken || option == "--show-all-events", "{no}");
+    }
 }
 
 #[test]
@@ -250,7 +273,7 @@ fn the_filters_of_the_pages_are_right() {
     for block in examples(&page("tracexec-filter.7")) {
         filters.extend(block.lines().map(|line| line.trim().to_string()));
     }
-    for name in ["tracexec-debug.1", "tracexec.1"] {
+    for name in ["tracexec-debug.1", "tracexec-log.1", "tracexec.1"] {
         let text = plain(&page(name));
         let quoted = text.split("-m '").skip(1).filter_map(|rest| rest.split('\'').next());
         filters.extend(quoted.map(String::from));

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use super::Backend;
+use super::log::Shown;
 use crate::sys::Pid;
 
 /// What both have: which execs, of whom, from where.
@@ -58,6 +59,8 @@ pub enum SeccompBpf {
 pub struct Log {
     #[command(flatten)]
     pub traced: Traced,
+    #[command(flatten)]
+    pub shown: Shown,
     /// Write to this file; - is standard output [default: standard error]
     #[arg(short, long, value_name = "FILE", value_hint = clap::ValueHint::FilePath, help_heading = "Where it goes")]
     pub output: Option<PathBuf>,

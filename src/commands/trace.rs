@@ -6,15 +6,24 @@ use std::sync::Arc;
 use crate::cli::trace::{Collect, Log, Traced};
 use crate::cli::{Backend, Global};
 use crate::config;
+use crate::escape;
 use crate::event::{TraceEvent, Wanted};
 use crate::filter::{Filter, SystemNames};
 use crate::report::{Report, Trouble};
+use crate::trace::log::{self, Output, Paint};
 use crate::trace::session::{self, Config};
 use crate::trace::{About, End, Sink, source};
 
-pub fn log(log: Log, global: &Global, report: Report) -> Result<u8, Trouble> {
-    let config = traced(log.traced, global, Wanted::ALL)?;
-    session::run(&config, &mut Raw, report)
+pub fn log(options: Log, global: &Global, report: Report) -> Result<u8, Trouble> {
+    let config = traced(options.traced, global, log::wanted(&options.shown))?;
+    let output = Output::open(options.output.as_deref()).map_err(|error| {
+        let path = options.output.unwrap_or_default();
+        let path = escape::word(path.as_os_str().as_encoded_bytes());
+        Trouble::new(format!("cannot write to {path}: {error}"))
+            .hint("-o names the file, - is standard output")
+    })?;
+    let colors = global.color.wanted(output.stream()).then_some(options.shown.colors);
+    session::run(&config, &mut log::Log::new(options.shown, Paint(colors), output), report)
 }
 
 pub fn collect(collect: Collect, global: &Global, report: Report) -> Result<u8, Trouble> {

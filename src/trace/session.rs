@@ -112,7 +112,8 @@ fn about(config: &Config) -> About {
             fds: procfs::open_files(own)
                 .unwrap_or_default()
                 .into_iter()
-                .filter(|fd: &FdRecord| !fd.close_on_exec)
+                // The folder in which we look is closed by now, so that nothing is known of its flags.
+                .filter(|fd: &FdRecord| !fd.close_on_exec && fd.faults.is_empty())
                 .collect(),
         },
         source: String::new(),
@@ -231,6 +232,7 @@ impl Trace<'_> {
             Notice::Event(event) => self.do_write(|sink| sink.event(&event)),
             Notice::Source(SourceEvent::Started(pid)) => {
                 self.command = sys::pidfd_open(pid).ok().map(|pidfd| (pid, pidfd));
+                self.do_write(|sink| sink.started(pid));
             }
             Notice::Source(SourceEvent::CommandEnded(status)) => {
                 self.ended = Some(status);

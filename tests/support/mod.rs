@@ -9,6 +9,7 @@ pub mod dap;
 pub mod display;
 #[cfg(feature = "ebpf")]
 pub mod ebpf;
+pub mod log;
 pub mod mi;
 pub mod screen;
 pub mod tmux;
