@@ -27,6 +27,10 @@ pub trait Sink {
     }
     /// Nothing more will come: the file is made whole. After an error, too, as well as can be.
     fn finish(&mut self, end: &End) -> io::Result<()>;
+    /// How many of the events that it was told of have come nowhere, after an error.
+    fn unwritten(&self) -> u64 {
+        0
+    }
 }
 
 /// What is traced.
