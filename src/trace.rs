@@ -4,7 +4,9 @@
 //! to the session, which hands it to a [`Sink`].
 
 mod family;
+pub mod json;
 mod judge;
+pub mod output;
 pub mod session;
 
 use std::io;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use super::Backend;
+use crate::trace::json::EnvForm;
 
 /// What both have: which execs, of whom, from where.
 #[derive(Debug, Args)]
@@ -49,7 +50,10 @@ pub struct Collect {
     /// Write to this file; - is standard output [default: a name by the format]
     #[arg(short, long, value_name = "FILE", value_hint = clap::ValueHint::FilePath, help_heading = "Where it goes")]
     pub output: Option<PathBuf>,
-    /// JSON for people, over several lines
+    /// How environments are written in JSON
+    #[arg(long, value_name = "HOW", default_value = "whole", help_heading = "Where it goes")]
+    pub env: EnvForm,
+    /// JSON for people, over several lines (for --format json)
     #[arg(long, help_heading = "Where it goes")]
     pub pretty: bool,
 }
@@ -60,4 +64,14 @@ pub enum Format {
     Json,
     /// A line of JSON for each event, as it happens
     JsonStream,
+}
+
+impl Format {
+    /// The name of the file where none is given.
+    pub fn file_name(self) -> &'static str {
+        match self {
+            Format::Json => "tracexec.json",
+            Format::JsonStream => "tracexec.jsonl",
+        }
+    }
 }

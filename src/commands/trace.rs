@@ -3,12 +3,14 @@
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
-use crate::cli::trace::{Collect, Log, Traced};
+use crate::cli::trace::{Collect, Format, Log, Traced};
 use crate::cli::{Backend, Global};
 use crate::config;
 use crate::event::{TraceEvent, Wanted};
 use crate::filter::{Filter, SystemNames};
 use crate::report::{Report, Trouble};
+use crate::trace::json::{Document, EnvForm, Lines};
+use crate::trace::output::{Kind, Output};
 use crate::trace::session::{self, Config};
 use crate::trace::{About, End, Sink};
 
@@ -18,8 +20,34 @@ pub fn log(log: Log, global: &Global, report: Report) -> Result<u8, Trouble> {
 }
 
 pub fn collect(collect: Collect, global: &Global, report: Report) -> Result<u8, Trouble> {
-    let config = traced(collect.traced, global, Wanted::ALL)?;
-    session::run(&config, &mut Raw, report)
+    let Collect { traced: what, format, output, env, pretty } = collect;
+    if pretty && format != Format::Json {
+        return Err(Trouble::new("--pretty is for --format json"));
+    }
+    let config = traced(what, global, Wanted::ALL)?;
+    let path = output.unwrap_or_else(|| format.file_name().into());
+    let mut output = Output::open(&path, kind(format))?;
+    let status = {
+        let mut sink = sink(format, &mut output, env, pretty);
+        session::run(&config, sink.as_mut(), report)?
+    };
+    output.complete().map(|()| status)
+}
+
+/// How a file of this format comes to be.
+fn kind(format: Format) -> Kind {
+    match format {
+        Format::Json => Kind::Whole,
+        Format::JsonStream => Kind::Growing,
+    }
+}
+
+/// What writes it.
+fn sink(format: Format, output: &mut Output, env: EnvForm, pretty: bool) -> Box<dyn Sink + '_> {
+    match format {
+        Format::Json => Box::new(Document::new(output, env, pretty)),
+        Format::JsonStream => Box::new(Lines::new(output, env)),
+    }
 }
 
 /// What is to be traced.
