@@ -15,11 +15,11 @@
 #[cfg(feature = "ebpf")]
 pub mod ebpf;
 pub mod launch;
-mod lineage;
+pub(crate) mod lineage;
 pub mod ptrace;
 pub mod recorded;
 pub mod scripted;
-mod stopped;
+pub(crate) mod stopped;
 
 use std::fmt;
 use std::io;

@@ -7,7 +7,9 @@ mod family;
 pub mod json;
 mod judge;
 pub mod output;
+pub mod replay;
 pub mod session;
+pub mod summary;
 
 use std::io;
 use std::time::SystemTime;

@@ -195,7 +195,11 @@ fn items(about: &About, events: &[TraceEvent], end: &End) -> Vec<Item> {
 
 fn read_all(text: &[u8]) -> (Vec<Item>, bool) {
     let mut all = Vec::new();
-    let whole = read(text, &mut |item| all.push(item)).unwrap();
+    let whole = read(text, &mut |item| {
+        all.push(item);
+        true
+    })
+    .unwrap();
     (all, whole)
 }
 

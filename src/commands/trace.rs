@@ -1,15 +1,16 @@
 //! `log` and `collect`.
 
+use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
-use crate::cli::trace::{Collect, Format, Log, Traced};
+use crate::cli::trace::{Collect, Form, Format, Log, Traced};
 use crate::cli::{Backend, Global};
 use crate::config;
 use crate::event::{TraceEvent, Wanted};
 use crate::filter::{Filter, SystemNames};
 use crate::report::{Report, Trouble};
-use crate::trace::json::{Document, EnvForm, Lines};
+use crate::trace::json::{Document, Lines};
 use crate::trace::output::{Kind, Output};
 use crate::trace::session::{self, Config};
 use crate::trace::{About, End, Sink};
@@ -20,18 +21,26 @@ pub fn log(log: Log, global: &Global, report: Report) -> Result<u8, Trouble> {
 }
 
 pub fn collect(collect: Collect, global: &Global, report: Report) -> Result<u8, Trouble> {
-    let Collect { traced: what, format, output, env, pretty } = collect;
-    if pretty && format != Format::Json {
-        return Err(Trouble::new("--pretty is for --format json"));
-    }
+    let Collect { traced: what, format, output, form } = collect;
+    form.check(Some(format))?;
     let config = traced(what, global, Wanted::ALL)?;
     let path = output.unwrap_or_else(|| format.file_name().into());
     let mut output = Output::open(&path, kind(format))?;
     let status = {
-        let mut sink = sink(format, &mut output, env, pretty);
+        let mut sink = sink(format, &mut output, &form);
         session::run(&config, sink.as_mut(), report)?
     };
     output.complete().map(|()| status)
+}
+
+impl Form {
+    /// Whether it is one of this format.
+    pub(super) fn check(&self, format: Option<Format>) -> Result<(), Trouble> {
+        if self.pretty && format != Some(Format::Json) {
+            return Err(Trouble::new("--pretty is for --format json"));
+        }
+        Ok(())
+    }
 }
 
 /// How a file of this format comes to be.
@@ -43,10 +52,10 @@ fn kind(format: Format) -> Kind {
 }
 
 /// What writes it.
-fn sink(format: Format, output: &mut Output, env: EnvForm, pretty: bool) -> Box<dyn Sink + '_> {
+pub(super) fn sink<'a>(format: Format, output: &'a mut Output, form: &Form) -> Box<dyn Sink + 'a> {
     match format {
-        Format::Json => Box::new(Document::new(output, env, pretty)),
-        Format::JsonStream => Box::new(Lines::new(output, env)),
+        Format::Json => Box::new(Document::new(output, form.env, form.pretty)),
+        Format::JsonStream => Box::new(Lines::new(output, form.env)),
     }
 }
 
@@ -56,20 +65,23 @@ fn traced(traced: Traced, global: &Global, wanted: Wanted) -> Result<Config, Tro
         return Err(Trouble::new("--system needs eBPF: ptrace sees COMMAND's tree only")
             .hint("leave --backend ptrace away, and run it as root"));
     }
-    let expressions: Vec<&[u8]> = traced.matches.iter().map(|m| m.as_bytes()).collect();
-    let filter = (!expressions.is_empty())
-        .then(|| Filter::new(&expressions, Arc::new(SystemNames)))
-        .transpose()
-        .map_err(|error| {
-            Trouble::new(format!("-m: {error}")).hint("tracexec-filter(7) describes the language")
-        })?;
     Ok(Config {
-        filter: filter.map(Arc::new),
+        filter: filter(&traced.matches)?.map(Arc::new),
         wanted: Wanted { failures: wanted.failures && !traced.successful_only, ..wanted },
         backend: traced.backend,
         system: traced.system,
         command: traced.command,
         identity: config::identity(global)?,
+    })
+}
+
+/// The filter that was typed, if one was.
+pub(super) fn filter(matches: &[OsString]) -> Result<Option<Filter>, Trouble> {
+    let expressions: Vec<&[u8]> = matches.iter().map(|m| m.as_bytes()).collect();
+    let filter =
+        (!expressions.is_empty()).then(|| Filter::new(&expressions, Arc::new(SystemNames)));
+    filter.transpose().map_err(|error| {
+        Trouble::new(format!("-m: {error}")).hint("tracexec-filter(7) describes the language")
     })
 }
 

@@ -41,11 +41,14 @@ impl Clock {
     }
 }
 
+/// Which entry of the baseline it is, and the whole of it.
+type Known = (usize, Vec<u8>);
+
 /// The environment with which others are compared.
 #[derive(Debug, Default)]
 pub(super) struct BaselineEnv {
-    /// By name: which one it is, and the whole entry. Nothing where a name is there twice.
-    entries: Option<HashMap<Vec<u8>, (usize, Vec<u8>)>>,
+    /// By name. Nothing where a name is there twice.
+    entries: Option<HashMap<Vec<u8>, Known>>,
 }
 
 /// The name of an entry.

@@ -36,8 +36,9 @@ pub enum NotRead {
     Line(usize, String),
 }
 
-/// Reads a recording, its events in the order in which they happened; whether it was whole.
-pub fn read(mut input: impl BufRead, take: &mut dyn FnMut(Item)) -> Result<bool, NotRead> {
+/// Reads a recording, its events in the order in which they happened, as long as `take` wants more;
+/// whether it was whole.
+pub fn read(mut input: impl BufRead, take: &mut dyn FnMut(Item) -> bool) -> Result<bool, NotRead> {
     let mut first = Vec::new();
     input.read_until(b'\n', &mut first)?;
     if tag(&first).is_ok_and(|tag| tag == "about") {
@@ -60,14 +61,16 @@ fn tag(line: &[u8]) -> serde_json::Result<String> {
 fn stream(
     mut line: Vec<u8>,
     mut input: impl BufRead,
-    take: &mut dyn FnMut(Item),
+    take: &mut dyn FnMut(Item) -> bool,
 ) -> Result<bool, NotRead> {
     let mut baseline = Strings::default();
     let mut whole = false;
+    let mut more = true;
     for number in 1.. {
         match item(&line, &mut baseline, &mut |item| {
             whole = matches!(item, Item::End(_));
-            take(item);
+            more = more && take(item);
+            more
         }) {
             // Whoever wrote it was interrupted.
             Err(NotRead::Line(..)) if !line.ends_with(b"\n") => return Ok(false),
@@ -75,7 +78,7 @@ fn stream(
             other => other?,
         }
         line.clear();
-        if input.read_until(b'\n', &mut line)? == 0 {
+        if !more || input.read_until(b'\n', &mut line)? == 0 {
             break;
         }
     }
@@ -87,7 +90,11 @@ fn in_line(error: impl fmt::Display) -> NotRead {
 }
 
 /// What a line, or an entry of a document, says. A later version may have kinds of its own.
-fn item(line: &[u8], baseline: &mut Strings, take: &mut dyn FnMut(Item)) -> Result<(), NotRead> {
+fn item(
+    line: &[u8],
+    baseline: &mut Strings,
+    take: &mut dyn FnMut(Item) -> bool,
+) -> Result<(), NotRead> {
     if line.trim_ascii().is_empty() {
         return Ok(());
     }
@@ -105,8 +112,8 @@ fn item(line: &[u8], baseline: &mut Strings, take: &mut dyn FnMut(Item)) -> Resu
         "exec" => {
             let exec: model::Exec = serde_json::from_slice(line).map_err(in_line)?;
             let (execution, ended) = into::execution(exec, baseline).map_err(in_line)?;
-            take(Item::Event(TraceEvent::Exec(Box::new(execution))));
-            if let Some(ended) = ended {
+            let more = take(Item::Event(TraceEvent::Exec(Box::new(execution))));
+            if let Some(ended) = ended.filter(|_| more) {
                 take(Item::Event(TraceEvent::Ended(ended)));
             }
         }
@@ -147,7 +154,7 @@ struct Whole<'a> {
     end: Option<model::End>,
 }
 
-fn document(text: &[u8], take: &mut dyn FnMut(Item)) -> Result<(), NotRead> {
+fn document(text: &[u8], take: &mut dyn FnMut(Item) -> bool) -> Result<(), NotRead> {
     let refused = |error: serde_json::Error| {
         if error.is_eof() && text.trim_ascii_start().starts_with(b"{\"format\"") {
             NotRead::Cut
@@ -168,10 +175,9 @@ fn document(text: &[u8], take: &mut dyn FnMut(Item)) -> Result<(), NotRead> {
     let entries = Entries { baseline: &mut baseline, events: &mut events };
     entries.deserialize(&mut serde_json::Deserializer::from_str(raw.get())).map_err(refused)?;
     events.sort_by_key(time);
-    events.into_iter().for_each(|event| take(Item::Event(event)));
-    if let Some(end) = whole.end {
-        take(Item::End(end.into()));
-    }
+    let events = events.into_iter().map(Item::Event);
+    // Whether all of them were wanted is nobody's question.
+    let _ = events.chain(whole.end.map(|end| Item::End(end.into()))).all(take);
     Ok(())
 }
 
@@ -210,6 +216,7 @@ impl<'de> Visitor<'de> for Entries<'_> {
                 if let Item::Event(event) = item {
                     self.events.push(event);
                 }
+                true
             };
             item(entry.get().as_bytes(), self.baseline, &mut add).map_err(|error| {
                 let nth = self.events.len();
