@@ -3,6 +3,7 @@
 //! A source calls the [`Tracer`], which is its judge; what the filter lets through goes over a channel
 //! to the session, which hands it to a [`Sink`].
 
+pub mod compile;
 mod family;
 pub mod json;
 mod judge;
@@ -34,6 +35,10 @@ pub trait Sink {
     /// How many of the events that it was told of have come nowhere, after an error.
     fn unwritten(&self) -> u64 {
         0
+    }
+    /// After the end: what the reader of the file has to know and does not see in it.
+    fn remark(&self) -> Option<String> {
+        None
     }
 }
 

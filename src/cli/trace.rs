@@ -89,6 +89,8 @@ pub enum Format {
     Json,
     /// A line of JSON for each event, as it happens
     JsonStream,
+    /// compile_commands.json: how each source was compiled
+    CompileCommands,
 }
 
 impl Format {
@@ -97,6 +99,7 @@ impl Format {
         match self {
             Format::Json => "tracexec.json",
             Format::JsonStream => "tracexec.jsonl",
+            Format::CompileCommands => "compile_commands.json",
         }
     }
 

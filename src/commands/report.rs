@@ -8,6 +8,7 @@ use super::trace::{filter, sink};
 use crate::cli::trace::{Format, ReportOn};
 use crate::event::TraceEvent;
 use crate::report::{Report, Trouble};
+use crate::trace::compile::Sources;
 use crate::trace::json::{self, Item, NotRead};
 use crate::trace::output::{Kind, Output};
 use crate::trace::replay::Replay;
@@ -30,7 +31,7 @@ pub fn report(on: ReportOn, report: Report) -> Result<u8, Trouble> {
     let told = {
         let mut sink: Box<dyn Sink> = match format {
             None => Box::new(Summary::new(&mut output)),
-            Some(format) => sink(format, &mut output, &form),
+            Some(format) => sink(format, &mut output, &form, Sources::PresentIfAny),
         };
         retell(input, &file, replay.as_mut(), sink.as_mut(), report)
     };
@@ -96,7 +97,11 @@ fn retell(
         ));
     }
     let end = end.unwrap_or(End { time: last, ..End::default() });
-    sink.finish(&end).map_err(Failed::Write)
+    let finished = sink.finish(&end).map_err(Failed::Write);
+    if let Some(remark) = sink.remark() {
+        report.warn(remark);
+    }
+    finished
 }
 
 fn time(event: &TraceEvent) -> u64 {

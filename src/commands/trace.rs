@@ -10,6 +10,7 @@ use crate::config;
 use crate::event::{TraceEvent, Wanted};
 use crate::filter::{Filter, SystemNames};
 use crate::report::{Report, Trouble};
+use crate::trace::compile::{CompileCommands, Sources};
 use crate::trace::json::{Document, Lines};
 use crate::trace::output::{Kind, Output};
 use crate::trace::session::{self, Config};
@@ -23,11 +24,11 @@ pub fn log(log: Log, global: &Global, report: Report) -> Result<u8, Trouble> {
 pub fn collect(collect: Collect, global: &Global, report: Report) -> Result<u8, Trouble> {
     let Collect { traced: what, format, output, form } = collect;
     form.check(Some(format))?;
-    let config = traced(what, global, Wanted::ALL)?;
+    let config = traced(what, global, wanted(format))?;
     let path = output.unwrap_or_else(|| format.file_name().into());
     let mut output = Output::open(&path, kind(format))?;
     let status = {
-        let mut sink = sink(format, &mut output, &form);
+        let mut sink = sink(format, &mut output, &form, Sources::Present);
         session::run(&config, sink.as_mut(), report)?
     };
     output.complete().map(|()| status)
@@ -43,19 +44,35 @@ impl Form {
     }
 }
 
+/// What a format has a place for.
+fn wanted(format: Format) -> Wanted {
+    match format {
+        Format::CompileCommands => {
+            Wanted { fds: false, cgroup: false, ids: false, failures: false, ..Wanted::ALL }
+        }
+        _ => Wanted::ALL,
+    }
+}
+
 /// How a file of this format comes to be.
 fn kind(format: Format) -> Kind {
     match format {
-        Format::Json => Kind::Whole,
+        Format::Json | Format::CompileCommands => Kind::Whole,
         Format::JsonStream => Kind::Growing,
     }
 }
 
 /// What writes it.
-pub(super) fn sink<'a>(format: Format, output: &'a mut Output, form: &Form) -> Box<dyn Sink + 'a> {
+pub(super) fn sink<'a>(
+    format: Format,
+    output: &'a mut Output,
+    form: &Form,
+    sources: Sources,
+) -> Box<dyn Sink + 'a> {
     match format {
         Format::Json => Box::new(Document::new(output, form.env, form.pretty)),
         Format::JsonStream => Box::new(Lines::new(output, form.env)),
+        Format::CompileCommands => Box::new(CompileCommands::new(output, sources)),
     }
 }
 

@@ -251,6 +251,9 @@ impl Trace<'_> {
         let end =
             End { status: self.ended.map(|status| status.0), time: sys::boot_time(), totals: lost };
         let finished = self.sink.finish(&end);
+        if let Some(remark) = self.sink.remark() {
+            self.report.warn(remark);
+        }
         if lost != Lost::default() {
             self.report.warn(format!(
                 "{} events were lost, and {} processes could not be followed",

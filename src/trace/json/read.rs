@@ -73,7 +73,7 @@ fn stream(
             more
         }) {
             // Whoever wrote it was interrupted.
-            Err(NotRead::Line(..)) if !line.ends_with(b"\n") => return Ok(false),
+            Err(NotRead::Line(..)) if number > 1 && !line.ends_with(b"\n") => return Ok(false),
             Err(NotRead::Line(_, why)) => return Err(NotRead::Line(number, why)),
             other => other?,
         }
