@@ -8,6 +8,7 @@ mod family;
 pub mod json;
 mod judge;
 pub mod output;
+pub mod perfetto;
 pub mod replay;
 pub mod session;
 pub mod summary;

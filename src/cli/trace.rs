@@ -89,6 +89,8 @@ pub enum Format {
     Json,
     /// A line of JSON for each event, as it happens
     JsonStream,
+    /// A trace for the viewer at ui.perfetto.dev
+    Perfetto,
     /// compile_commands.json: how each source was compiled
     CompileCommands,
 }
@@ -99,12 +101,13 @@ impl Format {
         match self {
             Format::Json => "tracexec.json",
             Format::JsonStream => "tracexec.jsonl",
+            Format::Perfetto => "tracexec.pftrace",
             Format::CompileCommands => "compile_commands.json",
         }
     }
 
     /// Whether it is no text.
     pub fn is_binary(self) -> bool {
-        false
+        self == Format::Perfetto
     }
 }

@@ -13,6 +13,7 @@ use crate::report::{Report, Trouble};
 use crate::trace::compile::{CompileCommands, Sources};
 use crate::trace::json::{Document, Lines};
 use crate::trace::output::{Kind, Output};
+use crate::trace::perfetto::Perfetto;
 use crate::trace::session::{self, Config};
 use crate::trace::{About, End, Sink};
 
@@ -57,7 +58,7 @@ fn wanted(format: Format) -> Wanted {
 /// How a file of this format comes to be.
 fn kind(format: Format) -> Kind {
     match format {
-        Format::Json | Format::CompileCommands => Kind::Whole,
+        Format::Json | Format::Perfetto | Format::CompileCommands => Kind::Whole,
         Format::JsonStream => Kind::Growing,
     }
 }
@@ -72,6 +73,7 @@ pub(super) fn sink<'a>(
     match format {
         Format::Json => Box::new(Document::new(output, form.env, form.pretty)),
         Format::JsonStream => Box::new(Lines::new(output, form.env)),
+        Format::Perfetto => Box::new(Perfetto::new(output)),
         Format::CompileCommands => Box::new(CompileCommands::new(output, sources)),
     }
 }

@@ -36,9 +36,11 @@ pub struct CompileCommands<W> {
     running: HashMap<u64, Running>,
     entries: Vec<Entry>,
     /// Which entry there is of a folder, a file, and what -o has named.
-    known: HashMap<(Vec<u8>, PathBuf, Option<Vec<u8>>), usize>,
+    known: HashMap<Key, usize>,
     told: u64,
 }
+
+type Key = (Vec<u8>, PathBuf, Option<Vec<u8>>);
 
 /// A program that runs.
 struct Running {

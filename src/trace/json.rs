@@ -8,12 +8,14 @@ mod into;
 mod lines;
 mod model;
 mod read;
-mod words;
+pub(super) mod words;
 
 pub use document::Document;
+pub(super) use from::BaselineEnv;
 pub use from::Clock;
 pub use lines::Lines;
 pub use model::EnvForm;
+pub(super) use model::Text;
 pub use read::{Item, NotRead, read};
 
 /// What a document and the first line of a stream say they are.

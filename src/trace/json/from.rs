@@ -46,7 +46,7 @@ type Known = (usize, Vec<u8>);
 
 /// The environment with which others are compared.
 #[derive(Debug, Default)]
-pub(super) struct BaselineEnv {
+pub(in crate::trace) struct BaselineEnv {
     /// By name. Nothing where a name is there twice.
     entries: Option<HashMap<Vec<u8>, Known>>,
 }
@@ -65,7 +65,7 @@ impl BaselineEnv {
     }
 
     /// The difference; `None` where one cannot say it by names: one is there twice, or was not read.
-    fn difference<'a>(&self, env: &'a Vector) -> Option<EnvDiff<'a>> {
+    pub fn difference<'a>(&self, env: &'a Vector) -> Option<EnvDiff<'a>> {
         let entries = self.entries.as_ref().filter(|_| env.unread.is_empty())?;
         let mut seen = vec![false; entries.len()];
         let mut own = std::collections::HashSet::new();
