@@ -110,6 +110,8 @@ pub enum Command {
     Log(Box<trace::Log>),
     /// Run COMMAND and write what is executed to a file
     Collect(Box<trace::Collect>),
+    /// Filter and convert what `collect` has written, or sum it up
+    Report(trace::ReportOn),
     /// List running sessions and their hits
     Ps,
     /// Run a match again that `debug --save repro` has saved, under a debugger

@@ -1,5 +1,6 @@
 //! The subcommands: each is handed what was typed, and gives the status to exit with.
 
+mod report;
 mod rerun;
 mod trace;
 
@@ -65,6 +66,7 @@ fn dispatch(cli: Cli, matches: &ArgMatches, report: &mut Report) -> Result<u8, T
         Command::Debug(_) => debug(&global, matches, None, report),
         Command::Log(log) => trace::log(*log, &global, *report),
         Command::Collect(collect) => trace::collect(*collect, &global, *report),
+        Command::Report(on) => report::report(on, *report),
         Command::Rerun(rerun) => {
             let matches = matches.subcommand_matches("rerun").unwrap_or(matches);
             let line = rerun::command_line(&rerun.folder, matches)?;

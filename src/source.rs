@@ -16,11 +16,11 @@
 pub mod ebpf;
 mod interpreters;
 pub mod launch;
-mod lineage;
+pub(crate) mod lineage;
 pub mod ptrace;
 pub mod recorded;
 pub mod scripted;
-mod stopped;
+pub(crate) mod stopped;
 mod vectors;
 
 use std::fmt;

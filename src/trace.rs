@@ -4,13 +4,19 @@
 //! to the session, which hands it to a [`Sink`].
 
 pub mod cmdline;
+pub mod compile;
 mod family;
 mod journald;
+pub mod json;
 mod judge;
 pub mod log;
+pub mod output;
+pub mod perfetto;
+pub mod replay;
 mod rotate;
 pub mod session;
 pub mod source;
+pub mod summary;
 
 use std::io;
 use std::time::SystemTime;
@@ -37,6 +43,14 @@ pub trait Sink {
     }
     /// Nothing more will come: the file is made whole. After an error, too, as well as can be.
     fn finish(&mut self, end: &End) -> io::Result<()>;
+    /// How many of the events that it was told of have come nowhere, after an error.
+    fn unwritten(&self) -> u64 {
+        0
+    }
+    /// After the end: what the reader of the file has to know and does not see in it.
+    fn remark(&self) -> Option<String> {
+        None
+    }
 }
 
 /// What is traced.

@@ -8,6 +8,7 @@ use clap::{Args, ValueEnum};
 use super::Backend;
 use super::log::Shown;
 use crate::sys::Pid;
+use crate::trace::json::EnvForm;
 
 /// What both have: which execs, of whom, from where.
 #[derive(Debug, Args)]
@@ -76,9 +77,37 @@ pub struct Collect {
     /// Write to this file; - is standard output [default: a name by the format]
     #[arg(short, long, value_name = "FILE", value_hint = clap::ValueHint::FilePath, help_heading = "Where it goes")]
     pub output: Option<PathBuf>,
-    /// JSON for people, over several lines
+    #[command(flatten)]
+    pub form: Form,
+}
+
+/// How a format is written.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct Form {
+    /// How environments are written in JSON
+    #[arg(long, value_name = "HOW", default_value = "whole", help_heading = "Where it goes")]
+    pub env: EnvForm,
+    /// JSON for people, over several lines (for --format json)
     #[arg(long, help_heading = "Where it goes")]
     pub pretty: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct ReportOn {
+    /// What `collect --format json` or `json-stream` has written, complete or not; - is standard input
+    #[arg(value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub file: PathBuf,
+    /// Tell only of execs for which this filter holds, see tracexec-filter(7); any of several will do
+    #[arg(short, long = "match", value_name = "EXPR")]
+    pub matches: Vec<OsString>,
+    /// Write all of it in this form [default: a summary]
+    #[arg(short = 'F', long, value_name = "FORMAT", help_heading = "Where it goes")]
+    pub format: Option<Format>,
+    /// Write to this file [default: standard output]
+    #[arg(short, long, value_name = "FILE", value_hint = clap::ValueHint::FilePath, help_heading = "Where it goes")]
+    pub output: Option<PathBuf>,
+    #[command(flatten)]
+    pub form: Form,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -87,4 +116,25 @@ pub enum Format {
     Json,
     /// A line of JSON for each event, as it happens
     JsonStream,
+    /// A trace for the viewer at ui.perfetto.dev
+    Perfetto,
+    /// compile_commands.json: how each source was compiled
+    CompileCommands,
+}
+
+impl Format {
+    /// The name of the file where none is given.
+    pub fn file_name(self) -> &'static str {
+        match self {
+            Format::Json => "tracexec.json",
+            Format::JsonStream => "tracexec.jsonl",
+            Format::Perfetto => "tracexec.pftrace",
+            Format::CompileCommands => "compile_commands.json",
+        }
+    }
+
+    /// Whether it is no text.
+    pub fn is_binary(self) -> bool {
+        self == Format::Perfetto
+    }
 }

@@ -1,22 +1,27 @@
 //! `log` and `collect`.
 
+use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
-use crate::cli::trace::{Collect, Log, Traced};
+use crate::cli::trace::{Collect, Form, Format, Log, Traced};
 use crate::cli::{Backend, Global};
 use crate::config;
 use crate::escape;
-use crate::event::{TraceEvent, Wanted};
+use crate::event::Wanted;
 use crate::filter::{Filter, SystemNames};
 use crate::report::{Report, Trouble};
-use crate::trace::log::{self, Output, Paint};
+use crate::trace::compile::{CompileCommands, Sources};
+use crate::trace::json::{Document, Lines};
+use crate::trace::log::{self, Paint};
+use crate::trace::output::{Kind, Output};
+use crate::trace::perfetto::Perfetto;
 use crate::trace::session::{self, Config};
-use crate::trace::{About, End, Sink, source};
+use crate::trace::{Sink, source};
 
 pub fn log(options: Log, global: &Global, report: Report) -> Result<u8, Trouble> {
     let config = traced(options.traced, global, log::wanted(&options.shown))?;
-    let output = Output::open(options.output.as_deref()).map_err(|error| {
+    let output = log::Output::open(options.output.as_deref()).map_err(|error| {
         let path = options.output.unwrap_or_default();
         let path = escape::word(path.as_os_str().as_encoded_bytes());
         Trouble::new(format!("cannot write to {path}: {error}"))
@@ -27,8 +32,59 @@ pub fn log(options: Log, global: &Global, report: Report) -> Result<u8, Trouble>
 }
 
 pub fn collect(collect: Collect, global: &Global, report: Report) -> Result<u8, Trouble> {
-    let config = traced(collect.traced, global, Wanted::ALL)?;
-    session::run(&config, &mut Raw, report)
+    let Collect { traced: what, format, output, form } = collect;
+    form.check(Some(format))?;
+    let config = traced(what, global, wanted(format))?;
+    let path = output.unwrap_or_else(|| format.file_name().into());
+    let mut output = Output::open(&path, kind(format))?;
+    let status = {
+        let mut sink = sink(format, &mut output, &form, Sources::Present);
+        session::run(&config, sink.as_mut(), report)?
+    };
+    output.complete().map(|()| status)
+}
+
+impl Form {
+    /// Whether it is one of this format.
+    pub(super) fn check(&self, format: Option<Format>) -> Result<(), Trouble> {
+        if self.pretty && format != Some(Format::Json) {
+            return Err(Trouble::new("--pretty is for --format json"));
+        }
+        Ok(())
+    }
+}
+
+/// What a format has a place for.
+fn wanted(format: Format) -> Wanted {
+    match format {
+        Format::CompileCommands => {
+            Wanted { fds: false, cgroup: false, ids: false, failures: false, ..Wanted::ALL }
+        }
+        _ => Wanted::ALL,
+    }
+}
+
+/// How a file of this format comes to be.
+fn kind(format: Format) -> Kind {
+    match format {
+        Format::Json | Format::Perfetto | Format::CompileCommands => Kind::Whole,
+        Format::JsonStream => Kind::Growing,
+    }
+}
+
+/// What writes it.
+pub(super) fn sink<'a>(
+    format: Format,
+    output: &'a mut Output,
+    form: &Form,
+    sources: Sources,
+) -> Box<dyn Sink + 'a> {
+    match format {
+        Format::Json => Box::new(Document::new(output, form.env, form.pretty)),
+        Format::JsonStream => Box::new(Lines::new(output, form.env)),
+        Format::Perfetto => Box::new(Perfetto::new(output)),
+        Format::CompileCommands => Box::new(CompileCommands::new(output, sources)),
+    }
 }
 
 /// What is to be traced.
@@ -37,15 +93,8 @@ fn traced(traced: Traced, global: &Global, wanted: Wanted) -> Result<Config, Tro
         return Err(Trouble::new("--system needs eBPF: ptrace sees COMMAND's tree only")
             .hint("leave --backend ptrace away, and run it as root"));
     }
-    let expressions: Vec<&[u8]> = traced.matches.iter().map(|m| m.as_bytes()).collect();
-    let filter = (!expressions.is_empty())
-        .then(|| Filter::new(&expressions, Arc::new(SystemNames)))
-        .transpose()
-        .map_err(|error| {
-            Trouble::new(format!("-m: {error}")).hint("tracexec-filter(7) describes the language")
-        })?;
     Ok(Config {
-        filter: filter.map(Arc::new),
+        filter: filter(&traced.matches)?.map(Arc::new),
         wanted: Wanted { failures: wanted.failures && !traced.successful_only, ..wanted },
         backend: source::backend(&traced)?,
         system: traced.system,
@@ -56,20 +105,12 @@ fn traced(traced: Traced, global: &Global, wanted: Wanted) -> Result<Config, Tro
     })
 }
 
-/// The events as they are, for those who work on tracexec.
-struct Raw;
-
-impl Sink for Raw {
-    fn begin(&mut self, about: &About) -> std::io::Result<()> {
-        eprintln!("{about:?}");
-        Ok(())
-    }
-    fn event(&mut self, event: &TraceEvent) -> std::io::Result<()> {
-        eprintln!("{event:?}");
-        Ok(())
-    }
-    fn finish(&mut self, end: &End) -> std::io::Result<()> {
-        eprintln!("{end:?}");
-        Ok(())
-    }
+/// The filter that was typed, if one was.
+pub(super) fn filter(matches: &[OsString]) -> Result<Option<Filter>, Trouble> {
+    let expressions: Vec<&[u8]> = matches.iter().map(|m| m.as_bytes()).collect();
+    let filter =
+        (!expressions.is_empty()).then(|| Filter::new(&expressions, Arc::new(SystemNames)));
+    filter.transpose().map_err(|error| {
+        Trouble::new(format!("-m: {error}")).hint("tracexec-filter(7) describes the language")
+    })
 }

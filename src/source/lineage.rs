@@ -140,20 +140,17 @@ impl Lineage {
     }
 
     /// A lineage without a beginning yet, which is told what it cannot read.
-    #[cfg(feature = "ebpf")]
     pub fn told(keep: Keep) -> Option<Lineage> {
         let keep = Keep { prev_comm: false, ..keep };
         keep.lineage.then(|| Lineage { keep, nodes: HashMap::new(), comms: HashMap::new() })
     }
 
     /// The tree begins with this process, if that is not known yet.
-    #[cfg(feature = "ebpf")]
     pub fn begin(&mut self, pid: Pid) {
         self.nodes.entry(pid).or_insert_with(|| Rc::new(Node::root(pid)));
     }
 
     /// What a process has executed.
-    #[cfg(feature = "ebpf")]
     pub fn became(&mut self, pid: Pid, image: Image) {
         if let Some(node) = self.nodes.get(&pid) {
             node.image.replace(Some(Arc::new(image)));

@@ -19,6 +19,8 @@ pub struct Recorded {
     ancestry: Box<dyn Ancestry>,
     /// The process itself, as long as it executes this program.
     live: Option<StoppedProcess>,
+    /// It was recorded in another time, perhaps elsewhere: files of now say nothing of it.
+    from_file: bool,
     fds: Option<Reading<Vec<Fd>>>,
     interpreter: Option<Reading<Vec<u8>>>,
     cgroup: Option<Reading<Cgroup>>,
@@ -30,7 +32,13 @@ impl Recorded {
         ancestry: Box<dyn Ancestry>,
         live: Option<StoppedProcess>,
     ) -> Recorded {
-        Recorded { record, ancestry, live, fds: None, interpreter: None, cgroup: None }
+        let from_file = false;
+        Recorded { record, ancestry, live, from_file, fds: None, interpreter: None, cgroup: None }
+    }
+
+    /// One that a file has kept.
+    pub fn from_file(record: ExecRecord, ancestry: Box<dyn Ancestry>) -> Recorded {
+        Recorded { from_file: true, ..Recorded::new(record, ancestry, None) }
     }
 
     /// The path of the file that was passed, as far as the record tells it.
@@ -53,6 +61,9 @@ impl Recorded {
             return live.interpreter().map(<[u8]>::to_vec);
         }
         let Some(exe) = self.record.exe.value.clone() else { return Reading::Unknown };
+        if let Reading::Known(interpreters) = self.record.interpreters.whole() {
+            return if interpreters.is_empty() { Reading::Missing } else { Reading::Known(exe) };
+        }
         // A close-on-exec descriptor is gone by now; a script cannot have come from one.
         let Some(passed) = self.passed() else { return Reading::Missing };
         let image = os_path(&exe);
@@ -60,7 +71,7 @@ impl Recorded {
             return Reading::Missing;
         }
         let own = procfs::namespace(std::process::id() as Pid, Namespace::Mnt).ok();
-        if own.is_none() || self.record.mount_namespace.known() != own {
+        if self.from_file || own.is_none() || self.record.mount_namespace.known() != own {
             return Reading::Unknown;
         }
         match (fs::metadata(image), fs::metadata(passed)) {

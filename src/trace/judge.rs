@@ -23,13 +23,16 @@ pub struct Tracer {
     pub filter: Option<Arc<Filter>>,
     pub tell: Sender<Notice>,
     family: Family,
+    /// How many execs there were, by which they are numbered: a source's own numbers tell it more than that,
+    /// and are too large for those that read numbers as floating point.
+    execs: u64,
     /// With a filter: the processes whose program it let through.
     told: HashSet<u32>,
 }
 
 impl Tracer {
     pub fn new(filter: Option<Arc<Filter>>, tell: Sender<Notice>) -> Tracer {
-        Tracer { filter, tell, family: Family::default(), told: HashSet::new() }
+        Tracer { filter, tell, family: Family::default(), execs: 0, told: HashSet::new() }
     }
 }
 
@@ -39,6 +42,8 @@ impl Judge for Tracer {
     }
 
     fn recorded(&mut self, facts: &mut Recorded) {
+        self.execs += 1;
+        facts.record.id = self.execs;
         let parent = self.family.executed(&facts.record);
         let matches = match &self.filter {
             None => true,

@@ -64,7 +64,7 @@ struct Trace<'a> {
     bound: bool,
     /// The status to exit with, once it is known.
     status: Option<u8>,
-    /// Why nothing is written any more, and how much was not.
+    /// Why nothing is written any more, and how many events the sink was not told of.
     failed: Option<(io::Error, u64)>,
 }
 
@@ -75,11 +75,10 @@ pub fn run(config: &Config, sink: &mut dyn Sink, report: Report) -> Result<u8, T
     let (sender, notices) = notify::bounded(MOST_WAITING)
         .map_err(|errno| Trouble::new(format!("cannot make an eventfd: {}", errno.desc())))?;
     let mut about = about(config);
-    sink.begin(&about).map_err(cannot_write)?;
     let start = Start { config, report, inherited, sender };
     let (source, guardian, name) = start.start()?;
     about.source = name.into();
-    Trace {
+    let mut trace = Trace {
         sink,
         report,
         source,
@@ -92,12 +91,9 @@ pub fn run(config: &Config, sink: &mut dyn Sink, report: Report) -> Result<u8, T
         bound: false,
         status: None,
         failed: None,
-    }
-    .run()
-}
-
-fn cannot_write(error: io::Error) -> Trouble {
-    Trouble::new(format!("cannot write what is traced: {error}"))
+    };
+    trace.do_write(|sink| sink.begin(&about));
+    trace.run()
 }
 
 /// What is known before anything runs.
@@ -229,7 +225,12 @@ impl Trace<'_> {
 
     fn notice(&mut self, notice: Notice) {
         match notice {
-            Notice::Event(event) => self.do_write(|sink| sink.event(&event)),
+            Notice::Event(event) => {
+                if let Some((_, lost)) = &mut self.failed {
+                    *lost += 1;
+                }
+                self.do_write(|sink| sink.event(&event));
+            }
             Notice::Source(SourceEvent::Started(pid)) => {
                 self.command = sys::pidfd_open(pid).ok().map(|pidfd| (pid, pidfd));
                 self.do_write(|sink| sink.started(pid));
@@ -257,13 +258,10 @@ impl Trace<'_> {
 
     /// Writes, unless that has failed before.
     fn do_write(&mut self, write: impl FnOnce(&mut dyn Sink) -> io::Result<()>) {
-        match &mut self.failed {
-            Some((_, lost)) => *lost += 1,
-            None => {
-                if let Err(error) = write(self.sink) {
-                    self.failed = Some((error, 1));
-                }
-            }
+        if self.failed.is_none()
+            && let Err(error) = write(self.sink)
+        {
+            self.failed = Some((error, 0));
         }
     }
 
@@ -284,19 +282,20 @@ impl Trace<'_> {
         let end =
             End { status: self.ended.map(|status| status.0), time: sys::boot_time(), totals: lost };
         let finished = self.sink.finish(&end);
+        if let Some(remark) = self.sink.remark() {
+            self.report.warn(remark);
+        }
         if lost != Lost::default() {
             self.report.warn(format!(
                 "{} events were lost, and {} processes could not be followed",
                 lost.events, lost.processes
             ));
         }
-        match (self.failed, finished) {
-            (Some((error, lost)), _) => Err(Trouble::new(format!(
-                "cannot write what is traced: {error}; {lost} events were not written"
-            ))
-            .hint("make room, or write elsewhere with -o")),
-            (None, Err(error)) => Err(cannot_write(error)),
-            (None, Ok(())) => Ok(status),
-        }
+        let Some((error, lost)) = self.failed.or(finished.err().map(|error| (error, 0))) else {
+            return Ok(status);
+        };
+        let lost = lost + self.sink.unwritten();
+        Err(Trouble::new(format!("cannot write what is traced: {error}; {lost} events are lost"))
+            .hint("make room, or write elsewhere with -o"))
     }
 }

@@ -85,6 +85,10 @@ impl<J: Judge, E: Fn(SourceEvent)> Watch<'_, J, E> {
         }
         self.watch(&ring, &received, launched);
         self.programs.disable();
+        if self.aim.records() {
+            // What was recorded since the last look.
+            self.receive(&ring, &received);
+        }
         self.let_all_run(&ring, &received);
         self.count();
         self.stops.say_ended();

@@ -1,0 +1,245 @@
+//! compile_commands.json: what compilers were really executed, for clang's tools and those that read the same.
+
+mod driver;
+mod line;
+
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
+
+use serde::Serialize;
+
+use super::{About, End, Sink};
+use crate::event::{ExecRecord, Execution, TraceEvent};
+use crate::json;
+use driver::Role;
+use line::Line;
+
+/// Which files get an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sources {
+    /// Those that are there at the end: the probes of a configure script are not.
+    Present,
+    /// The same, unless none of them is: then it was recorded elsewhere.
+    PresentIfAny,
+}
+
+/// Writes the entries at the end.
+pub struct CompileCommands<W> {
+    out: W,
+    sources: Sources,
+    /// By pid: the exec of what the living processes run.
+    living: HashMap<u32, u64>,
+    /// What those are.
+    running: HashMap<u64, Running>,
+    entries: Vec<Entry>,
+    /// Which entry there is of a folder, a file, and what -o has named.
+    known: HashMap<Key, usize>,
+    told: u64,
+}
+
+type Key = (Vec<u8>, PathBuf, Option<Vec<u8>>);
+
+/// A program that runs.
+struct Running {
+    /// It, or one above it, is a compiler's driver: what it executes is that one's doing.
+    below: bool,
+    /// What may turn out to be a driver, as its children are compilers proper.
+    perhaps: Option<Box<ExecRecord>>,
+}
+
+/// An entry, in bytes.
+struct Entry {
+    directory: Vec<u8>,
+    file: PathBuf,
+    arguments: Vec<Vec<u8>>,
+    output: Option<PathBuf>,
+}
+
+/// The same as it is written; JSON has no bytes.
+#[derive(Serialize)]
+struct Written<'a> {
+    directory: &'a str,
+    file: &'a str,
+    arguments: Vec<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    output: Option<&'a str>,
+}
+
+impl<W: Write> CompileCommands<W> {
+    pub fn new(out: W, sources: Sources) -> CompileCommands<W> {
+        let (living, running, known) = (HashMap::new(), HashMap::new(), HashMap::new());
+        CompileCommands { out, sources, living, running, entries: Vec::new(), known, told: 0 }
+    }
+
+    fn executed(&mut self, execution: &Execution) {
+        let record = &execution.record;
+        let Some(argv) = record.argv.value.as_ref().map(|argv| &argv.strings) else { return };
+        if record.result != 0 {
+            return;
+        }
+        let above = execution.parent.and_then(|parent| self.running.get_mut(&parent.id()));
+        let mut below = above.as_ref().is_some_and(|above| above.below);
+        let mut perhaps = None;
+        let mut compiles = None;
+        match driver::role(record) {
+            _ if below => {}
+            Role::Driver(skip) => {
+                below = true;
+                compiles = Some((record.clone(), skip));
+            }
+            Role::Proper => {
+                below = true;
+                if let Some(above) = above
+                    && let Some(record) = above.perhaps.take()
+                {
+                    above.below = true;
+                    compiles = Some((*record, 0));
+                }
+            }
+            Role::Unknown if line::has_sources(argv) => {
+                perhaps = Some(Box::new(without_rest(record)));
+            }
+            Role::Unknown | Role::Other => {}
+        }
+        if let Some((record, skip)) = compiles {
+            self.compiles(&record, skip);
+        }
+        self.over(record.pid);
+        self.living.insert(record.pid, record.id);
+        self.running.insert(record.id, Running { below, perhaps });
+    }
+
+    /// The program of a process is no more.
+    fn over(&mut self, pid: u32) {
+        if let Some(exec) = self.living.remove(&pid) {
+            self.running.remove(&exec);
+        }
+    }
+
+    /// A driver's command line, after so many words of a wrapper.
+    fn compiles(&mut self, record: &ExecRecord, skip: usize) {
+        let (Some(argv), Some(cwd)) = (&record.argv.value, &record.cwd.value) else { return };
+        if !argv.unread.is_empty() {
+            return;
+        }
+        let directory = path(cwd);
+        let mut words: Vec<Vec<u8>> = argv.strings.iter().skip(skip).map(<[u8]>::to_vec).collect();
+        let Some(first) = words.first_mut() else { return };
+        if skip == 0
+            && let Some(program) = driver::program(record)
+        {
+            *first = program;
+        }
+        let line = Line::parse(words, directory, record.env.value.as_ref().map(|env| &env.strings));
+        for source in &line.sources {
+            let entry = Entry {
+                directory: cwd.clone(),
+                file: absolute(directory, source),
+                arguments: line.arguments(source),
+                output: line.output.as_deref().map(|output| absolute(directory, output)),
+            };
+            let key = (cwd.clone(), entry.file.clone(), line.named.clone());
+            // What was compiled again is what is there now.
+            match self.known.get(&key) {
+                Some(&at) => self.entries[at] = entry,
+                None => {
+                    self.known.insert(key, self.entries.len());
+                    self.entries.push(entry);
+                }
+            }
+        }
+    }
+
+    /// The entries that can be written, and whose files are there.
+    fn written(&self) -> Vec<Written<'_>> {
+        let present: Vec<bool> = self.entries.iter().map(|entry| entry.file.exists()).collect();
+        let all = self.sources == Sources::PresentIfAny && !present.contains(&true);
+        let entries = self.entries.iter().zip(present);
+        entries
+            .filter(|(_, present)| all || *present)
+            .filter_map(|(entry, _)| entry.written())
+            .collect()
+    }
+}
+
+/// What an entry is made of.
+fn without_rest(record: &ExecRecord) -> ExecRecord {
+    let mut kept = record.clone();
+    kept.fds = Default::default();
+    kept.ids = Default::default();
+    kept
+}
+
+impl Entry {
+    fn written(&self) -> Option<Written<'_>> {
+        let output = match &self.output {
+            Some(output) => Some(output.to_str()?),
+            None => None,
+        };
+        Some(Written {
+            directory: std::str::from_utf8(&self.directory).ok()?,
+            file: self.file.to_str()?,
+            arguments: self
+                .arguments
+                .iter()
+                .map(|word| std::str::from_utf8(word).ok())
+                .collect::<Option<_>>()?,
+            output,
+        })
+    }
+}
+
+fn path(bytes: &[u8]) -> &Path {
+    Path::new(OsStr::from_bytes(bytes))
+}
+
+/// A path as seen from a folder, which the kernel names without links, so that one can go up in it.
+fn absolute(directory: &Path, file: &[u8]) -> PathBuf {
+    let mut whole = directory.to_owned();
+    let mut leads_up = true;
+    let components = path(file).components();
+    for component in components.filter(|component| *component != Component::CurDir) {
+        leads_up &= component == Component::ParentDir;
+        if !leads_up || !whole.pop() {
+            whole.push(component);
+        }
+    }
+    whole
+}
+
+impl<W: Write> Sink for CompileCommands<W> {
+    fn begin(&mut self, _: &About) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn event(&mut self, event: &TraceEvent) -> io::Result<()> {
+        self.told += 1;
+        match event {
+            TraceEvent::Begun(_) => {}
+            TraceEvent::Exec(execution) => self.executed(execution),
+            TraceEvent::Ended(ended) => self.over(ended.pid),
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, _: &End) -> io::Result<()> {
+        let mut text = json::pretty(&self.written())?;
+        text.push(b'\n');
+        self.out.write_all(&text)?;
+        self.out.flush()
+    }
+
+    fn unwritten(&self) -> u64 {
+        self.told
+    }
+
+    fn remark(&self) -> Option<String> {
+        let unsaid = self.entries.iter().filter(|entry| entry.written().is_none()).count();
+        (unsaid > 0).then(|| {
+            format!("{unsaid} compilations are left out: their words are no UTF-8, and JSON has no others")
+        })
+    }
+}

@@ -1,0 +1,128 @@
+//! The file that a trace is written to.
+
+use std::fs::{self, File, Permissions};
+use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
+
+use crate::report::Trouble;
+
+/// Whether half of a file is worth something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// It is not: the file appears when it is complete.
+    Whole,
+    /// Every line of it counts.
+    Growing,
+}
+
+/// Where it goes.
+#[derive(Debug)]
+pub enum Output {
+    Stdout(io::Stdout),
+    File(File),
+    /// Beside the file that it is to become.
+    Beside {
+        file: BufWriter<NamedTempFile>,
+        becomes: PathBuf,
+    },
+}
+
+impl Output {
+    /// `-` is standard output.
+    pub fn open(path: &Path, kind: Kind) -> Result<Output, Trouble> {
+        if path == Path::new("-") {
+            return Ok(Output::Stdout(io::stdout()));
+        }
+        Output::file(path, kind).map_err(|error| {
+            Trouble::new(format!("cannot write {}: {error}", path.display()))
+                .hint("name another file with -o; - is standard output")
+        })
+    }
+
+    fn file(path: &Path, kind: Kind) -> io::Result<Output> {
+        // A link stays one.
+        let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let before = fs::metadata(&path).ok();
+        // A device or a pipe is not to be replaced.
+        let is_plain = before.as_ref().is_none_or(fs::Metadata::is_file);
+        if kind == Kind::Growing || !is_plain {
+            return File::create(&path).map(Output::File);
+        }
+        if before.is_some() {
+            // Whether it may be written at all.
+            File::options().append(true).open(&path)?;
+        }
+        let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let mode = before.map_or(0o666, |before| before.permissions().mode() & 0o777);
+        let file = tempfile::Builder::new()
+            .prefix(".tracexec-")
+            .permissions(Permissions::from_mode(mode))
+            .tempfile_in(folder.unwrap_or(Path::new(".")))?;
+        Ok(Output::Beside { file: BufWriter::new(file), becomes: path })
+    }
+
+    /// All is written: the file is put in its place.
+    pub fn complete(self) -> Result<(), Trouble> {
+        let Output::Beside { file, becomes } = self else { return Ok(()) };
+        let cannot = |error: &dyn std::fmt::Display| {
+            Trouble::new(format!("cannot write {}: {error}", becomes.display()))
+        };
+        let file = file.into_inner().map_err(|error| cannot(&error))?;
+        file.persist(&becomes).map(drop).map_err(|error| cannot(&error.error))
+    }
+}
+
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Output::Stdout(stdout) => stdout.write(bytes),
+            Output::File(file) => file.write(bytes),
+            Output::Beside { file, .. } => file.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Output::Stdout(stdout) => stdout.flush(),
+            Output::File(file) => file.flush(),
+            Output::Beside { file, .. } => file.flush(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_when_its_successor_is_complete_and_not_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, link) = (folder.path().join("file"), folder.path().join("link"));
+        fs::write(&file, "old").unwrap();
+        fs::set_permissions(&file, Permissions::from_mode(0o640)).unwrap();
+        std::os::unix::fs::symlink("file", &link).unwrap();
+        for complete in [false, true] {
+            let mut output = Output::open(&link, Kind::Whole).unwrap();
+            output.write_all(b"new").unwrap();
+            assert_eq!(fs::read(&file).unwrap(), b"old");
+            if complete {
+                output.complete().unwrap();
+            }
+        }
+        assert_eq!(fs::read(&file).unwrap(), b"new");
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o640);
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "something is left");
+    }
+
+    #[test]
+    fn a_device_is_written_to_and_stays_one() {
+        let mut output = Output::open(Path::new("/dev/null"), Kind::Whole).unwrap();
+        output.write_all(b"x").unwrap();
+        output.complete().unwrap();
+        assert!(!fs::metadata("/dev/null").unwrap().is_file());
+    }
+}
