@@ -4,6 +4,7 @@
 //! to the session, which hands it to a [`Sink`].
 
 mod family;
+pub mod html;
 mod judge;
 pub mod session;
 

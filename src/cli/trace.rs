@@ -60,4 +60,6 @@ pub enum Format {
     Json,
     /// A line of JSON for each event, as it happens
     JsonStream,
+    /// A page for a browser: the tree on a time axis, search, details
+    Html,
 }

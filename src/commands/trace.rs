@@ -3,12 +3,13 @@
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
-use crate::cli::trace::{Collect, Log, Traced};
+use crate::cli::trace::{Collect, Format, Log, Traced};
 use crate::cli::{Backend, Global};
 use crate::config;
 use crate::event::{TraceEvent, Wanted};
 use crate::filter::{Filter, SystemNames};
 use crate::report::{Report, Trouble};
+use crate::trace::html::Html;
 use crate::trace::session::{self, Config};
 use crate::trace::{About, End, Sink};
 
@@ -19,7 +20,13 @@ pub fn log(log: Log, global: &Global, report: Report) -> Result<u8, Trouble> {
 
 pub fn collect(collect: Collect, global: &Global, report: Report) -> Result<u8, Trouble> {
     let config = traced(collect.traced, global, Wanted::ALL)?;
-    session::run(&config, &mut Raw, report)
+    match collect.format {
+        Format::Html => {
+            let path = collect.output.unwrap_or_else(|| "tracexec.html".into());
+            session::run(&config, &mut Html::create(&path)?, report)
+        }
+        Format::Json | Format::JsonStream => session::run(&config, &mut Raw, report),
+    }
 }
 
 /// What is to be traced.
