@@ -243,7 +243,8 @@ impl Encoder {
     fn environment(&mut self, part: &Part<Vector>) -> (i64, i64) {
         let Some(vector) = &part.value else { return (NONE, NONE) };
         let (added, removed) = self.difference(&vector.strings, &vector.unread);
-        let added = added.iter().map(|entry| self.string(entry)).collect();
+        let mut added: Vec<i64> = added.iter().map(|entry| self.string(entry)).collect();
+        added.extend(vector.unread.iter().map(|_| NONE));
         let mut removed: Vec<i64> = removed.iter().map(|name| self.string(name)).collect();
         removed.sort_unstable();
         (self.list(added), self.list(removed))

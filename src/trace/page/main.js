@@ -9,7 +9,7 @@ class View {
     builder.build();
     this.processes = builder.processes;
     this.latest = builder.latest;
-    this.rows = layOut(builder.roots);
+    this.rows = layOut(builder.rows);
     this.facts = new Facts(trace);
     this.folded = new Set();
     this.matched = null; // the rows that were searched for, or null
@@ -172,6 +172,7 @@ class View {
       const { from, to, dragged } = this.chart;
       const strip = `${from} ${to} ${dragged}`;
       if (this.stripIsOld || strip !== this.drawnStrip) this.chart.drawStrip();
+      Object.assign(byId('strip').dataset, { from, to });
       this.stripIsOld = false;
       this.drawnStrip = strip;
     });

@@ -11,7 +11,7 @@ class Row {
     this.end = start;
     this.record = record;
     this.children = [];
-    this.depth = parent ? parent.depth + 1 : 0;
+    this.depth = 0;
     this.index = -1;
     this.next = null; // the program that its process became
     this.last = false; // whether it is what its process ended as
@@ -20,7 +20,6 @@ class Row {
     this.lookup = false; // a step of a search through PATH that went on
     this.busy = null; // when its children ran: beginnings and ends in turns
     this.own = 0; // how long none of them did
-    parent?.children.push(this);
   }
 
   get duration() {
@@ -43,7 +42,7 @@ class Process {
     this.usage = undefined;
     this.row = null; // its program now
     this.fork = null; // the row for the time before its first exec
-    this.attempt = null; // an exec that failed, where none did not since
+    this.attempts = []; // execs that failed since the last that did not
   }
 
   // The row that what it does now belongs to.
@@ -57,7 +56,6 @@ class Builder {
     this.trace = trace;
     this.running = new Map();
     this.processes = [];
-    this.roots = [];
     this.rows = [];
     this.byId = new Map();
     this.latest = 0;
@@ -120,7 +118,6 @@ class Builder {
 
   add(row) {
     this.rows.push(row);
-    if (!row.parent) this.roots.push(row);
     return row;
   }
 
@@ -144,11 +141,11 @@ class Builder {
       row.errno = errno;
       row.failure = words.join(' ');
       this.searched(process, row);
-      process.attempt = row;
+      process.attempts.push(row);
       return;
     }
     this.searched(process, row);
-    process.attempt = null;
+    process.attempts = [];
     for (const before of [process.row, process.fork]) if (before && !before.next) {
       before.end = time;
       before.next = row;
@@ -159,7 +156,7 @@ class Builder {
 
   // What failed before, where it was a step of a search through PATH that has now gone on.
   searched(process, { name }) {
-    const { attempt } = process;
+    const attempt = process.attempts.at(-1);
     if (attempt?.name === name && NOT_THERE.includes(attempt.errno)) attempt.lookup = true;
   }
 
@@ -180,7 +177,10 @@ class Builder {
   }
 
   close(process) {
-    if (!process.row && !process.fork) this.forkRow(process);
+    if (!process.row && !process.fork) {
+      this.forkRow(process);
+      for (const attempt of process.attempts) attempt.parent = process.fork;
+    }
     const row = process.row ?? process.fork;
     row.end = process.end ?? this.latest;
     row.last = true;
@@ -190,10 +190,11 @@ class Builder {
 }
 
 // Puts the rows in the order of the tree, and adds up what their children did.
-function layOut(roots) {
+function layOut(found) {
   const rows = [];
+  for (const row of found) row.parent?.children.push(row);
   const byTime = (a, b) => a.start - b.start;
-  const stack = [...roots].sort(byTime).reverse();
+  const stack = found.filter((row) => !row.parent).sort(byTime).reverse();
   while (stack.length) {
     const row = stack.pop();
     row.depth = row.parent ? row.parent.depth + 1 : 0;
