@@ -37,10 +37,12 @@ pub fn text(bytes: &[u8]) -> String {
     shown
 }
 
-/// One word as a POSIX shell, or bash where it holds something odd (`$'...'`), would take it.
+/// One word as a POSIX shell, or bash and zsh where it holds something odd (`$'...'`), would take it, byte for
+/// byte, in the locale C, too.
 pub fn word(bytes: &[u8]) -> String {
-    let plain = |b: &u8| b.is_ascii_alphanumeric() || b"%+,-./:=@_^".contains(b);
-    if !bytes.is_empty() && bytes.iter().all(plain) {
+    let plain = |b: &u8| b.is_ascii_alphanumeric() || b"%+,-./:=@_".contains(b);
+    // zsh looks up what follows a `=`.
+    if !bytes.is_empty() && bytes[0] != b'=' && bytes.iter().all(plain) {
         return String::from_utf8_lossy(bytes).into_owned();
     }
     let shown = text(bytes);
@@ -52,18 +54,26 @@ pub fn word(bytes: &[u8]) -> String {
         for c in chunk.valid().chars() {
             match c {
                 '\\' | '\'' => quoted.extend(['\\', c]),
-                c if is_dangerous(c) && c as u32 >= 0x80 => {
-                    let _ = write!(quoted, "\\U{:08x}", c as u32);
-                }
-                c => quoted.push_str(&text(c.encode_utf8(&mut [0; 4]).as_bytes())),
+                // An interactive bash looks for events of its history here.
+                '!' => quoted.push_str("\\x21"),
+                '\n' => quoted.push_str("\\n"),
+                '\t' => quoted.push_str("\\t"),
+                '\r' => quoted.push_str("\\r"),
+                // Not by the character's number: what that becomes depends on the locale.
+                c if is_dangerous(c) => hexadecimal(&mut quoted, c.encode_utf8(&mut [0; 4])),
+                c => quoted.push(c),
             }
         }
-        for byte in chunk.invalid() {
-            let _ = write!(quoted, "\\x{byte:02x}");
-        }
+        hexadecimal(&mut quoted, chunk.invalid());
     }
     quoted.push('\'');
     quoted
+}
+
+fn hexadecimal(quoted: &mut String, bytes: impl AsRef<[u8]>) {
+    for byte in bytes.as_ref() {
+        let _ = write!(quoted, "\\x{byte:02x}");
+    }
 }
 
 /// A command line to read, not to run: words quoted, cut to about `width` characters.
@@ -112,6 +122,8 @@ mod tests {
         assert_eq!(word(b"it's"), r"'it'\''s'");
         assert_eq!(word(b"a\nb'\\\xff"), r"$'a\nb\'\\\xff'");
         assert_eq!(word(b"$(touch owned)"), "'$(touch owned)'");
+        assert_eq!(word("\u{202e}é\x01".as_bytes()), r"$'\xe2\x80\xaeé\x01'");
+        assert_eq!((word(b"=ls").as_str(), word(b"a^b").as_str()), ("'=ls'", "'a^b'"));
     }
 
     #[test]

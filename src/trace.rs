@@ -3,6 +3,7 @@
 //! A source calls the [`Tracer`], which is its judge; what the filter lets through goes over a channel
 //! to the session, which hands it to a [`Sink`].
 
+pub mod cmdline;
 mod family;
 pub mod html;
 mod judge;
