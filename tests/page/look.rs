@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::story::workshop;
-use super::support::World;
 use super::support::browser::Browser;
+use super::support::{World, eventually};
 
 /// A browser with the workshop's page.
 fn open(world: &World) -> Browser {
@@ -46,7 +46,7 @@ fn the_rows_are_the_tree_and_say_how_each_program_ended(browser: &Browser) {
         "2 cc1 0",
         "2 cc1 0",
         "2 cc1 0",
-        "2 check.sh exec",
+        "2 check.sh → unit tests",
         "3 unit tests 1",
         "2 ld SIGSEGV",
         "2 make (fork) 126",
@@ -91,6 +91,11 @@ fn a_row_s_details_are_all_that_is_known_of_it() {
         assert_eq!(detail(&browser, name), value, "{name}");
     }
     assert_eq!(browser.texts("#argv li"), ["0unit tests", "1a b"]);
+    let line = browser.text("#command-line");
+    let parts = ["env ", " -C /src/tests ", "LANG=de CI=1", "'/usr/bin/unit tests' 'a b'"];
+    assert!(parts.iter().all(|part| line.contains(part)), "{line}");
+    browser.click("#copy");
+    eventually("a copy", || (browser.text("#copy") == "Copied").then_some(()));
     assert_eq!(browser.texts("#environment li"), ["~LANG=deC", "+CI=1", "−PATH"]);
     assert_eq!(browser.text("#details summary"), "1 variable as given");
     let descriptor =

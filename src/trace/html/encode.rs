@@ -23,7 +23,8 @@ use crate::event::{
     TraceEvent, Vector,
 };
 use crate::moment::signals;
-use crate::trace::{About, End};
+use crate::trace::cmdline::{Redirect, command_line};
+use crate::trace::{About, Baseline, End};
 
 /// How much the tables may remember, in bytes, each. Then they forget, and what comes again is written again.
 const MOST_REMEMBERED: usize = 4 << 20;
@@ -63,8 +64,9 @@ pub struct Encoder {
     lines: Vec<u8>,
     strings: Table<Vec<u8>>,
     lists: Table<Vec<i64>>,
+    baseline: Baseline,
     /// The environment that COMMAND was given: the entry by its variable.
-    baseline: HashMap<Vec<u8>, Vec<u8>>,
+    given: HashMap<Vec<u8>, Vec<u8>>,
     /// When it began, in nanoseconds since boot.
     begin: u64,
 }
@@ -79,7 +81,8 @@ impl Encoder {
             lines: Vec::new(),
             strings: Table::new(),
             lists: Table::new(),
-            baseline: entries.map(|entry| (variable(entry).to_vec(), entry.to_vec())).collect(),
+            baseline: about.baseline.clone(),
+            given: entries.map(|entry| (variable(entry).to_vec(), entry.to_vec())).collect(),
             begin: about.boot,
         };
         encoder.about(about);
@@ -171,6 +174,7 @@ impl Encoder {
             .call
             .map_or((NONE, NONE), |call| (call.at.map_or(NONE, i64::from), call.flags.into()));
         let (added, removed) = self.environment(&record.env);
+        let (line, lacking) = self.command_line(record);
         let fields = [
             1,
             self.id(record.id),
@@ -204,7 +208,8 @@ impl Encoder {
             known(record.pid_namespace),
             known(record.mount_namespace),
             self.faults(record),
-            self.command_line(record),
+            line,
+            lacking,
         ];
         self.line(&fields);
     }
@@ -214,9 +219,12 @@ impl Encoder {
         self.string(format!("{id:x}").as_bytes())
     }
 
-    /// What can be pasted into a shell to run it again.
-    fn command_line(&mut self, _record: &ExecRecord) -> i64 {
-        NONE
+    /// What can be pasted into a shell to run it again, and what it then lacks.
+    fn command_line(&mut self, record: &ExecRecord) -> (i64, i64) {
+        let line = command_line(record, Some(&self.baseline), Redirect::None);
+        let lacking = line.lacking.iter().map(String::as_bytes);
+        let lacking = if line.lacking.is_empty() { NONE } else { self.strings_of(lacking) };
+        (self.string(line.text.as_bytes()), lacking)
     }
 
     fn part(&mut self, part: &Part<Vec<u8>>) -> i64 {
@@ -259,17 +267,17 @@ impl Encoder {
                 continue;
             }
             let name = variable(entry);
-            let given = self.baseline.get(name);
+            let given = self.given.get(name);
             let first = names.insert(name);
             kept += usize::from(first && given.is_some());
             if given.is_none_or(|given| given != entry) || !first {
                 added.push(entry);
             }
         }
-        if kept == self.baseline.len() {
+        if kept == self.given.len() {
             return (added, Vec::new());
         }
-        let gone = self.baseline.keys().filter(|name| !names.contains(name.as_slice()));
+        let gone = self.given.keys().filter(|name| !names.contains(name.as_slice()));
         (added, gone.cloned().collect())
     }
 

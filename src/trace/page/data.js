@@ -4,7 +4,7 @@
 const EXEC = Object.fromEntries([
   'kind', 'id', 'came', 'parent', 'pid', 'tid', 'ppid', 'depth', 'time', 'began', 'result', 'error', 'at',
   'flags', 'compat', 'uid', 'gid', 'ids', 'comm', 'prevComm', 'filename', 'argv', 'added', 'removed', 'cwd',
-  'exe', 'interpreters', 'cgroup', 'fds', 'pidNamespace', 'mountNamespace', 'faults', 'commandLine',
+  'exe', 'interpreters', 'cgroup', 'fds', 'pidNamespace', 'mountNamespace', 'faults', 'commandLine', 'lacking',
 ].map((name, at) => [name, at]));
 
 const BASE64_CHUNK = 1 << 20;

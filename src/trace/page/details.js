@@ -23,7 +23,7 @@ class Details {
     }
     const record = row.record;
     this.panel.replaceChildren(
-      element('h2', {}, row.kind === 'fork' ? `${shown(row.name)} (fork)` : shown(row.name)),
+      element('h2', {}, title(row)),
       this.headline(row),
       ...(record ? this.commandLine(record) : []),
       ...this.times(row),
@@ -46,7 +46,7 @@ class Details {
   }
 
   link(row) {
-    return rowLink(row, this.view, `${shown(row.name)}, ${row.process.pid}`);
+    return rowLink(row, this.view, `${title(row)}, ${row.process.pid}`);
   }
 
   commandLine(record) {
@@ -55,7 +55,12 @@ class Details {
     const text = shown(line);
     const pre = element('pre', { id: 'command-line', tabindex: 0 }, text);
     const button = element('button', { id: 'copy', onclick: () => copy(line, pre, button) }, 'Copy');
-    return [element('h3', {}, 'Command line, to run it again', button), pre];
+    const lacking = this.trace.stringsOf(record[EXEC.lacking]) ?? [];
+    const about = 'For a shell like the one in which the command was started';
+    return [
+      element('h3', { title: about }, 'To run it again', button), pre,
+      ...lacking.map((words) => element('p', { class: 'quiet' }, shown(words))),
+    ];
   }
 
   argv(row) {

@@ -151,7 +151,7 @@ class View {
   fit() {
     const { scroller } = this.list;
     const root = document.documentElement.style;
-    this.tree ??= Math.round(byId('chart').clientWidth * 0.56);
+    this.tree ??= Math.round(byId('chart').clientWidth * 0.52);
     const widest = byId('chart').clientWidth - 120;
     root.setProperty('--tree', `${Math.max(260, Math.min(this.tree, widest))}px`);
     root.setProperty('--bar', `${scroller.offsetWidth - scroller.clientWidth}px`);

@@ -118,7 +118,7 @@ class Line {
     else node.removeAttribute('aria-expanded');
     this.indent.style.width = `${14 * Math.min(row.depth, DEEPEST)}px`;
     this.fold.textContent = children ? (folded ? '▶' : '▼') : '';
-    this.program.textContent = row.kind === 'fork' ? `${shown(row.name)} (fork)` : shown(row.name);
+    this.program.textContent = title(row);
     this.telling.textContent = row.record ? telling(row.record, this.trace) : '';
     this.telling.hidden = !this.telling.textContent;
     this.args.textContent = row.record ? this.arguments(row.record) : '';
@@ -139,10 +139,14 @@ class Line {
   }
 }
 
+function title(row) {
+  return row.kind === 'fork' ? `${shown(row.name)} (fork)`.trim() : shown(row.name);
+}
+
 // How it ended, in a word.
 function outcome(row) {
   if (row.kind === 'failed') return row.errno;
-  if (!row.last) return 'exec';
+  if (!row.last) return `→ ${shown(row.next.name)}`;
   const { status, signal } = row.process;
   if (signal) return signal;
   return status === undefined ? '…' : String((status >> 8) & 255);

@@ -35,8 +35,8 @@ function time(us) {
   if (us < 1e6) return `${digits(us / 1e3)} ms`;
   if (us < 60e6) return `${digits(us / 1e6)} s`;
   const seconds = Math.round(us / 1e6);
-  if (seconds < 3600) return `${Math.floor(seconds / 60)} min ${two(seconds % 60)} s`;
-  return `${Math.floor(seconds / 3600)} h ${two(Math.floor(seconds / 60) % 60)} min`;
+  if (seconds < 3600) return `${Math.floor(seconds / 60)}:${two(seconds % 60)} min`;
+  return `${Math.floor(seconds / 3600)}:${two(Math.floor(seconds / 60) % 60)} h`;
 }
 
 function digits(number) {
@@ -85,7 +85,8 @@ function telling(record, trace) {
 // As a rule, the last argument that is no option.
 function lastWord(record, trace) {
   const argv = trace.stringsOf(record[EXEC.argv]) ?? [];
-  return base(argv.slice(1).findLast((text) => text && !text.startsWith('-')) ?? '');
+  const text = argv.slice(1).findLast((word) => word && !word.startsWith('-')) ?? '';
+  return /\s/.test(text) ? shown(text.slice(0, 60)) : base(text);
 }
 
 function base(path) {

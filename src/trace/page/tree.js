@@ -74,8 +74,11 @@ class Builder {
       else if (event[0] === 2) this.begun(event);
       else if (event[0] === 3) this.ended(event);
     }
-    // The ends of what still runs are not known.
+    // What still runs does so to the end.
     if (this.running.size) this.latest = Math.max(this.latest, this.trace.end?.time ?? 0);
+    // With a filter, the beginnings of processes are told of which nothing is told further.
+    this.processes = this.processes.filter(
+      ({ row, fork, attempts, end }) => row || fork || attempts.length || end !== undefined);
     for (const process of this.processes) this.close(process);
     this.trace.events = [];
     this.fromFirst();
@@ -113,7 +116,7 @@ class Builder {
   // A row of its own for a process that executed nothing itself.
   forkRow(process) {
     process.fork = this.add(new Row('fork', process, process.origin, process.start, null));
-    process.fork.name = process.origin?.name ?? 'fork';
+    process.fork.name = process.origin?.name ?? '';
   }
 
   add(row) {
@@ -193,7 +196,8 @@ class Builder {
 function layOut(found) {
   const rows = [];
   for (const row of found) row.parent?.children.push(row);
-  const byTime = (a, b) => a.start - b.start;
+  const begin = (row) => (row.parent?.process === row.process ? row.start : row.process.start);
+  const byTime = (a, b) => begin(a) - begin(b) || a.start - b.start;
   const stack = found.filter((row) => !row.parent).sort(byTime).reverse();
   while (stack.length) {
     const row = stack.pop();
