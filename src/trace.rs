@@ -6,6 +6,7 @@
 pub mod cmdline;
 pub mod compile;
 mod family;
+pub mod html;
 mod journald;
 pub mod json;
 mod judge;

@@ -120,6 +120,8 @@ pub enum Format {
     Perfetto,
     /// compile_commands.json: how each source was compiled
     CompileCommands,
+    /// A page for a browser: the tree on a time axis, search, details
+    Html,
 }
 
 impl Format {
@@ -130,6 +132,7 @@ impl Format {
             Format::JsonStream => "tracexec.jsonl",
             Format::Perfetto => "tracexec.pftrace",
             Format::CompileCommands => "compile_commands.json",
+            Format::Html => "tracexec.html",
         }
     }
 

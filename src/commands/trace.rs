@@ -12,6 +12,7 @@ use crate::event::Wanted;
 use crate::filter::{Filter, SystemNames};
 use crate::report::{Report, Trouble};
 use crate::trace::compile::{CompileCommands, Sources};
+use crate::trace::html::Html;
 use crate::trace::json::{Document, Lines};
 use crate::trace::log::{self, Paint};
 use crate::trace::output::{Kind, Output};
@@ -37,11 +38,15 @@ pub fn collect(collect: Collect, global: &Global, report: Report) -> Result<u8, 
     let config = traced(what, global, wanted(format))?;
     let path = output.unwrap_or_else(|| format.file_name().into());
     let mut output = Output::open(&path, kind(format))?;
-    let status = {
+    let run = {
         let mut sink = sink(format, &mut output, &form, Sources::Present);
-        session::run(&config, sink.as_mut(), report)?
+        session::run(&config, sink.as_mut(), report)
     };
-    output.complete().map(|()| status)
+    // A page that was cut off shows what it has, and says so.
+    if run.is_ok() || format == Format::Html {
+        output.complete()?;
+    }
+    run
 }
 
 impl Form {
@@ -67,7 +72,7 @@ fn wanted(format: Format) -> Wanted {
 /// How a file of this format comes to be.
 fn kind(format: Format) -> Kind {
     match format {
-        Format::Json | Format::Perfetto | Format::CompileCommands => Kind::Whole,
+        Format::Json | Format::Perfetto | Format::CompileCommands | Format::Html => Kind::Whole,
         Format::JsonStream => Kind::Growing,
     }
 }
@@ -84,6 +89,7 @@ pub(super) fn sink<'a>(
         Format::JsonStream => Box::new(Lines::new(output, form.env)),
         Format::Perfetto => Box::new(Perfetto::new(output)),
         Format::CompileCommands => Box::new(CompileCommands::new(output, sources)),
+        Format::Html => Box::new(Html::new(output)),
     }
 }
 

@@ -4,6 +4,7 @@
 
 #![allow(dead_code, reason = "each test file uses its own part")]
 
+pub mod browser;
 pub mod compile;
 pub mod dap;
 pub mod display;
