@@ -51,6 +51,9 @@ pub trait Judge: Send {
     /// It was wanted, and all threads of the process stand still.
     fn moment(&mut self, _: &Candidate, _: Happened, _: Stop<'_>) {}
 
+    /// What was wanted has happened, and was seen too late.
+    fn missed(&mut self, _: &Candidate, _: Happened) {}
+
     /// A process fails after another one that comes from it has been told of; it runs on.
     fn failed_after(&mut self, _: &Candidate, _: Happened, _: Pid) {}
 }

@@ -9,7 +9,14 @@ use crate::source::ptrace::Untraceable;
 
 /// What a debugger needs, and what finds execs without privilege.
 pub fn tracing(facts: &Facts) -> Vec<Finding> {
-    vec![kernel(facts), ptrace(facts), tracer(facts), ptrace_scope(facts), seccomp(facts)]
+    vec![
+        kernel(facts),
+        ptrace(facts),
+        tracer(facts),
+        ptrace_scope(facts),
+        seccomp(facts),
+        breakpoints(facts),
+    ]
 }
 
 /// What eBPF needs.
@@ -297,6 +304,22 @@ fn perf_event_paranoid(facts: &Facts) -> Finding {
         Some(value) => {
             Finding::ok(check, format!("{value}; no value would do without the capabilities"))
         }
+    }
+}
+
+/// What `--on fail` is cheap by.
+fn breakpoints(facts: &Facts) -> Finding {
+    let check = "breakpoints";
+    let slower = "--on fail looks at each system call instead, which is slower";
+    let privileged = facts.own.has(CAP_PERFMON) || facts.own.has(CAP_SYS_ADMIN);
+    match facts.perf_event_paranoid {
+        None => Finding::limited(check, format!("the kernel has no perf events: {slower}"))
+            .hint("use a kernel built with CONFIG_PERF_EVENTS, with /proc mounted"),
+        Some(value @ 3..) if !privileged => {
+            Finding::limited(check, format!("perf_event_paranoid is {value}: {slower}"))
+                .hint("run it with CAP_PERFMON, or: sysctl kernel.perf_event_paranoid=2")
+        }
+        Some(_) => Finding::ok(check, "the kernel's, for --on fail"),
     }
 }
 

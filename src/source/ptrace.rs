@@ -8,6 +8,7 @@ mod arch;
 mod follow;
 mod hold;
 mod inject;
+mod leaving;
 mod mailbox;
 mod memory;
 mod moments;

@@ -245,6 +245,20 @@ fn perf_event_paranoid_is_in_the_way_of_capabilities_alone() {
 }
 
 #[test]
+fn breakpoints_need_a_kernel_that_has_and_allows_them() {
+    let of = |paranoid, capabilities| {
+        found(breakpoints, |facts| {
+            facts.perf_event_paranoid = paranoid;
+            facts.own.effective_capabilities = capabilities;
+        })
+    };
+    check(&of(Some(2), 0), State::Ok, "--on fail", "");
+    check(&of(Some(4), CAP_PERFMON), State::Ok, "--on fail", "");
+    check(&of(Some(3), 0), State::Limited, "perf_event_paranoid is 3", "sysctl");
+    check(&of(None, 0), State::Limited, "no perf events", "CONFIG_PERF_EVENTS");
+}
+
+#[test]
 fn a_pid_namespace_limits_and_anothers_proc_prevents() {
     let inner = found(pid_namespace, |facts| facts.first_pid_namespace = false);
     check(&inner, State::Limited, "--system", "outside the container");

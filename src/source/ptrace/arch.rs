@@ -8,7 +8,7 @@ compile_error!("tracexec knows x86_64 only so far; src/source/ptrace/arch.rs is 
 
 #[cfg(target_arch = "x86_64")]
 mod x86_64 {
-    use crate::sys::Call;
+    use crate::sys::{self, Call, Pid};
 
     /// The general registers.
     pub use libc::user_regs_struct as Registers;
@@ -89,6 +89,15 @@ mod x86_64 {
             (new.rdi, new.rsi, new.rdx) = (path, argv, envp);
         }
         new
+    }
+
+    /// The first argument of a function at whose first instruction a thread is.
+    pub fn first_argument(tid: Pid, registers: &Registers) -> std::io::Result<u64> {
+        if is_32_bit(registers) {
+            sys::peek(tid, registers.rsp + 4).map(|word| word & 0xffff_ffff)
+        } else {
+            Ok(registers.rdi)
+        }
     }
 
     /// AUDIT_ARCH_X86_64, and AUDIT_ARCH_I386 for 32-bit calls.

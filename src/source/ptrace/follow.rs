@@ -7,6 +7,7 @@ use std::collections::{BinaryHeap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::leaving::{Libraries, Way};
 use crate::judge::Candidate;
 use crate::moment::{Moments, What, signals};
 use crate::procfs::{Stat, Status};
@@ -39,10 +40,14 @@ struct Entry {
     /// None: the filter has ruled it out.
     candidate: Option<Arc<Candidate>>,
     parent: Pid,
+    /// How it is caught when it leaves, if that is looked for.
+    way: Option<Way>,
     /// Whether it has executed something since it was forked.
     executed: bool,
     /// Since when it has not been waiting for a candidate that comes from it.
     since: Instant,
+    /// Whether it has been seen to leave.
+    left: bool,
     /// Whether it has been found to hang.
     hung: bool,
     /// What comes from it and was told of.
@@ -64,6 +69,7 @@ pub struct Followed {
     /// When a process is to be looked at. What has ended since is passed over.
     due: BinaryHeap<Reverse<(Instant, Pid)>>,
     alarm: Option<Alarm>,
+    libraries: Libraries,
 }
 
 impl Followed {
@@ -74,6 +80,7 @@ impl Followed {
             threads: HashMap::new(),
             due: BinaryHeap::new(),
             alarm: None,
+            libraries: Libraries::new(look.moments.calls),
         }
     }
 
@@ -97,7 +104,16 @@ impl Followed {
         if let (Some(time), Some(_)) = (self.look.moments.hang, &candidate) {
             self.look_at(pid, since + time);
         }
-        let entry = Entry { candidate, parent, executed, since, hung: false, told: None };
+        let way = match &candidate {
+            Some(_) if self.look.moments.fail && executed => Some(self.libraries.at_exec(pid)),
+            Some(_) if self.look.moments.fail => {
+                let way = self.processes.get(&parent).and_then(|entry| entry.way.as_ref());
+                Some(self.libraries.forked(pid, way))
+            }
+            _ => None,
+        };
+        let entry =
+            Entry { candidate, parent, way, executed, since, left: false, hung: false, told: None };
         self.processes.insert(pid, entry);
     }
 
@@ -142,12 +158,60 @@ impl Followed {
     /// Whether a task's system calls are looked at.
     pub fn watches_calls(&self, tid: Pid) -> bool {
         let process = self.threads.get(&tid).unwrap_or(&tid);
-        self.look.moments.fail && self.candidate(*process).is_some()
+        self.processes.get(process).is_some_and(|entry| matches!(entry.way, Some(Way::Calls)))
+    }
+
+    /// How a process is caught when it leaves.
+    pub fn way(&self, pid: Pid) -> Option<&Way> {
+        self.processes.get(&pid)?.way.as_ref()
+    }
+
+    /// It has been seen to leave.
+    pub fn leaves(&mut self, pid: Pid) {
+        if let Some(entry) = self.processes.get_mut(&pid) {
+            entry.left = true;
+        }
+    }
+
+    /// A process that has ended by an exit that its breakpoint has not seen.
+    pub fn left_unseen(&self, pid: Pid) -> Option<&Arc<Candidate>> {
+        let entry = self.processes.get(&pid)?;
+        let unseen = matches!(entry.way, Some(Way::Exit(..) | Way::Entry(_))) && !entry.left;
+        entry.candidate.as_ref().filter(|_| unseen)
+    }
+
+    /// A program's libraries are there.
+    pub fn loaded(&mut self, pid: Pid) {
+        let others = self.threads.iter().filter(|(_, process)| **process == pid);
+        let others: Vec<Pid> = others.map(|(tid, _)| *tid).collect();
+        if let Some(entry) = self.processes.get_mut(&pid) {
+            // The breakpoint at the entry goes first: there are but four.
+            entry.way = None;
+            entry.way = Some(self.libraries.at_entry(pid, &others));
+        }
+    }
+
+    /// A task is in its first stop, or in another one: how it is caught must be known before it goes on.
+    pub fn begins(&mut self, tid: Pid) {
+        if !self.look.moments.fail {
+            return;
+        }
+        if let Some(pid) = self.process_of(tid)
+            && pid != tid
+            && let Some(way) = self.processes.get_mut(&pid).and_then(|entry| entry.way.as_mut())
+        {
+            self.libraries.threaded(tid, way);
+        }
     }
 
     /// A task is no more, or is ours no longer.
     pub fn ended(&mut self, tid: Pid) {
-        self.threads.remove(&tid);
+        if let Some(process) = self.threads.remove(&tid)
+            && let Some(entry) = self.processes.get_mut(&process)
+            && let Some(Way::Exit(_, breakpoints)) = &mut entry.way
+        {
+            breakpoints.remove(&tid);
+        }
         let Some(entry) = self.processes.remove(&tid) else { return };
         if entry.candidate.is_some() && self.look.moments.hang.is_some() {
             let now = Instant::now();

@@ -37,6 +37,8 @@ pub enum Cause {
     Signal(i32),
     /// On its way into a call that ends the process; these were the registers.
     Leaving(Box<Registers>),
+    /// At a breakpoint.
+    Reached,
     /// Nothing: it was interrupted.
     Time,
 }
@@ -77,6 +79,7 @@ impl Hold {
                 sys::set_registers(happened.tid, &arch::call_again(registers))?;
                 threads.insert(happened.tid, Rest::With(0));
             }
+            Cause::Reached => drop(threads.insert(happened.tid, Rest::With(0))),
             Cause::Time => {}
         }
         fault::point("moment-begun");

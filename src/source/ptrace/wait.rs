@@ -171,15 +171,13 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
         if let Some(lineage) = &mut self.lineage {
             lineage.seen(pid);
         }
-        if self.waiting.followed.look.moments.fail {
-            // Whether its calls are looked at must be known before it goes on.
-            self.waiting.followed.process_of(pid);
-        }
+        self.waiting.followed.begins(pid);
         self.waiting.resume(pid, 0);
     }
 
     fn ended(&mut self, pid: Pid, status: ExitStatus) {
         self.waiting.pids.remove(&pid);
+        self.missed(pid, status);
         self.waiting.followed.ended(pid);
         if let Some(lineage) = &mut self.lineage {
             lineage.ended(pid);
