@@ -15,7 +15,7 @@ use crate::judge::Program;
 use crate::launcher::command::Findings;
 use crate::launcher::place::Place;
 use crate::procfs::{self, Status};
-use crate::source::Held;
+use crate::source::{Held, Lent};
 use crate::sys::{self, Pid};
 
 /// How long a shim may take to come, from its start in a terminal.
@@ -79,6 +79,8 @@ pub struct Launching {
 }
 
 pub struct Saving {
+    /// Its source's claim on it.
+    pub lent: Lent,
     /// Set when it is not wanted any more.
     pub cancelled: Arc<AtomicBool>,
 }

@@ -101,6 +101,16 @@ pub trait Control {
 pub trait Holder: Send + Sync {
     fn release(&self, pid: Pid);
     fn park(&self, pid: Pid, admit: Admit) -> Result<Option<String>, ParkError>;
+    /// Parks it for a while: the source answers for it again afterwards, if it can.
+    fn lend(&self, pid: Pid, admit: Admit) -> Result<Option<String>, ParkError> {
+        self.park(pid, admit)
+    }
+    /// Takes back a process that was lent and is in state T; whether it is held as before.
+    fn take_back(&self, _: Pid) -> bool {
+        false
+    }
+    /// A process that was lent is not taken back.
+    fn give_up(&self, _: Pid) {}
     /// Has it execute another program in its place; whether the source still follows it.
     fn wrap(&self, pid: Pid, _: &WrapOrder) -> Result<bool, WrapError> {
         self.release(pid);
@@ -189,6 +199,13 @@ impl Held {
         }
     }
 
+    /// Parks it for a while, after which its source takes it back.
+    pub fn lend(mut self, admit: Admit) -> Result<(Option<String>, Lent), ParkError> {
+        let Some(holder) = self.holder.take() else { return Err(ParkError::LetGo) };
+        let trouble = holder.lend(self.pid, admit)?;
+        Ok((trouble, Lent { pid: self.pid, holder: Some(holder) }))
+    }
+
     /// Has the process execute another program in its place; whether the source still follows it. Where
     /// that is impossible it runs.
     pub fn wrap(mut self, order: &WrapOrder) -> Result<bool, WrapError> {
@@ -208,6 +225,28 @@ impl Drop for Held {
     fn drop(&mut self) {
         if let Some(holder) = self.holder.take() {
             holder.release(self.pid);
+        }
+    }
+}
+
+/// The claim on a process that was lent.
+pub struct Lent {
+    pid: Pid,
+    holder: Option<Arc<dyn Holder>>,
+}
+
+impl Lent {
+    /// Takes it back, stopped and not run since; nothing, if the source cannot.
+    pub fn take_back(mut self, pidfd: OwnedFd) -> Option<Held> {
+        let holder = self.holder.take()?;
+        holder.take_back(self.pid).then(|| Held::new(self.pid, pidfd, holder))
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        if let Some(holder) = self.holder.take() {
+            holder.give_up(self.pid);
         }
     }
 }

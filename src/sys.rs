@@ -135,6 +135,11 @@ pub fn install_wake_handler() -> io::Result<()> {
     Ok(())
 }
 
+/// Blocks until a signal such as that of [`wake`] comes.
+pub fn wait_for_wake() {
+    nix::unistd::pause();
+}
+
 /// The id of the calling thread.
 pub fn gettid() -> Pid {
     // SAFETY: takes no argument and cannot fail.

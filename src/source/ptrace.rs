@@ -9,6 +9,7 @@ mod follow;
 mod hold;
 mod inject;
 mod leaving;
+mod lend;
 mod mailbox;
 mod memory;
 mod moments;

@@ -40,7 +40,7 @@ impl From<io::Error> for Failed {
 }
 
 /// Where the process is stopped.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum At {
     /// At PTRACE_EVENT_EXEC, inside execve.
     Exec,

@@ -1,0 +1,71 @@
+//! Lending a process that waits at its exec: it is in state T and traced by nobody for a while, in which
+//! something of it is saved; then it is traced again, where it was, and followed as before.
+
+use super::inject::At;
+use super::stop::Report;
+use super::wait::{OPTIONS, Tracer, park};
+use crate::source::{Admit, Judge, ParkError, SourceEvent};
+use crate::sys::{self, Pid};
+
+impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
+    pub(super) fn lend(&mut self, pid: Pid, admit: Admit) -> Result<Option<String>, ParkError> {
+        if self.waiting.holds.contains_key(&pid) {
+            // What is held later is not followed afterwards.
+            return self.park(pid, admit);
+        }
+        let at = self.waiting.pids.remove(&pid).ok_or(ParkError::Gone)?;
+        let result = park(pid, at, admit);
+        match &result {
+            Ok(_) => drop(self.waiting.lent.insert(pid)),
+            Err(_) => self.waiting.resume(pid, 0),
+        }
+        result
+    }
+
+    pub(super) fn take_back(&mut self, pid: Pid) -> bool {
+        if !self.waiting.lent.remove(&pid) {
+            return false;
+        }
+        let traced = self.trace_again(pid);
+        if traced {
+            self.waiting.pids.insert(pid, At::UserMode);
+        } else {
+            self.forget(pid);
+        }
+        traced
+    }
+
+    pub(super) fn give_up(&mut self, pid: Pid) {
+        if self.waiting.lent.remove(&pid) {
+            self.forget(pid);
+        }
+    }
+
+    /// Whether it is in a stop of ours again.
+    fn trace_again(&mut self, pid: Pid) -> bool {
+        if sys::seize(pid, OPTIONS).is_err() {
+            return false;
+        }
+        // Should somebody have set it going in this moment, it stops for us.
+        let _ = sys::interrupt(pid);
+        loop {
+            let status = match sys::wait_tracee(pid) {
+                Ok(Some((_, status))) => status,
+                Ok(None) => continue,
+                Err(_) => return false,
+            };
+            let signal = match Report::decode(status) {
+                Report::Trap => return true,
+                // The stop stays, but is no group-stop any more.
+                Report::GroupStop => return sys::kill(pid, libc::SIGCONT).is_ok(),
+                Report::Ended(status) => {
+                    self.ended(pid, status);
+                    return false;
+                }
+                Report::Signal(signal) => signal,
+                _ => 0,
+            };
+            let _ = sys::cont(pid, signal);
+        }
+    }
+}
