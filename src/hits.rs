@@ -155,10 +155,9 @@ impl Hit {
         Some(Hit {
             id,
             pid: held.pid(),
-            program,
             pidfd,
-            focus: Focus { tid: held.pid(), signal: None },
-            moment: "exec",
+            focus: Focus::of(held.pid(), program.happened),
+            moment: program.happened.map_or("exec", |happened| happened.what.name()),
             folder: None,
             saved: false,
             stage: Stage::Waiting(held),
@@ -166,6 +165,7 @@ impl Hit {
             findings: Findings::default(),
             shim: None,
             lender: None,
+            program,
         })
     }
 

@@ -26,6 +26,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
+use crate::dump::{Focus, Prepared};
 use crate::event::Facts;
 use crate::judge::Candidate;
 use crate::moment::Happened;
@@ -101,9 +102,10 @@ pub trait Control {
 pub trait Holder: Send + Sync {
     fn release(&self, pid: Pid);
     fn park(&self, pid: Pid, admit: Admit) -> Result<Option<String>, ParkError>;
-    /// Parks it for a while: the source answers for it again afterwards, if it can.
-    fn lend(&self, pid: Pid, admit: Admit) -> Result<Option<String>, ParkError> {
-        self.park(pid, admit)
+    /// Parks it for a while: the source answers for it again afterwards, if it can. One that cannot be
+    /// parked stays where it is, and what only its tracer can see of it is given.
+    fn lend(&self, pid: Pid, admit: Admit, _: Focus) -> Result<Option<Prepared>, ParkError> {
+        self.park(pid, admit).map(|_| None)
     }
     /// Takes back a process that was lent and is in state T; whether it is held as before.
     fn take_back(&self, _: Pid) -> bool {
@@ -200,10 +202,14 @@ impl Held {
     }
 
     /// Parks it for a while, after which its source takes it back.
-    pub fn lend(mut self, admit: Admit) -> Result<(Option<String>, Lent), ParkError> {
+    pub fn lend(
+        mut self,
+        admit: Admit,
+        focus: Focus,
+    ) -> Result<(Option<Prepared>, Lent), ParkError> {
         let Some(holder) = self.holder.take() else { return Err(ParkError::LetGo) };
-        let trouble = holder.lend(self.pid, admit)?;
-        Ok((trouble, Lent { pid: self.pid, holder: Some(holder) }))
+        let prepared = holder.lend(self.pid, admit, focus)?;
+        Ok((prepared, Lent { pid: self.pid, holder: Some(holder) }))
     }
 
     /// Has the process execute another program in its place; whether the source still follows it. Where
@@ -319,6 +325,8 @@ pub enum ParkError {
     StillRunning(std::time::Duration),
     #[error("it had been let go")]
     LetGo,
+    #[error("it is at its exit, which it cannot turn back from")]
+    Leaving,
     #[error("the kernel refused: {0}")]
     Refused(#[from] io::Error),
 }

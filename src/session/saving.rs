@@ -71,8 +71,9 @@ impl Session {
         // The debugger that writes the backtrace is a child of ours.
         let restricted = fault::admit() || (diagnose::ptrace_scope() == Some(1) && !privileged());
         let ours = std::process::id() as Pid;
-        let lent = match held.lend(if restricted { Admit::Process(ours) } else { Admit::AsIs }) {
-            Ok((_, lent)) => lent,
+        let admit = if restricted { Admit::Process(ours) } else { Admit::AsIs };
+        let (prepared, lent) = match held.lend(admit, hit.focus) {
+            Ok(lent) => lent,
             Err(error) => {
                 self.stages.tell(hit, What::Over((&error).into(), Some(&error.to_string())));
                 self.release_guard(pid);
@@ -93,6 +94,7 @@ impl Session {
             program: hit.program.as_ref().clone(),
             focus: hit.focus,
             moment: hit.moment,
+            prepared,
         };
         let sender = self.sender.clone();
         let save = move || {

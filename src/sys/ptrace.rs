@@ -19,6 +19,11 @@ pub fn seize(pid: Pid, options: c_int) -> io::Result<()> {
     ptrace(libc::PTRACE_SEIZE, pid, 0, options as usize).map(drop)
 }
 
+/// PTRACE_SETOPTIONS.
+pub fn set_options(pid: Pid, options: c_int) -> io::Result<()> {
+    ptrace(libc::PTRACE_SETOPTIONS, pid, 0, options as usize).map(drop)
+}
+
 /// PTRACE_CONT, delivering `signal` (0: none).
 pub fn cont(pid: Pid, signal: c_int) -> io::Result<()> {
     ptrace(libc::PTRACE_CONT, pid, 0, signal as usize).map(drop)

@@ -7,6 +7,8 @@ mod crash;
 mod death;
 mod fail;
 mod hang;
+
+mod saved;
 mod trees;
 mod words;
 

@@ -113,6 +113,12 @@ mod x86_64 {
         }
     }
 
+    /// The same for a thread that is in a call.
+    pub fn in_exit_call(registers: &Registers) -> Option<bool> {
+        let arch = if is_32_bit(registers) { ARCH_32 } else { ARCH_64 };
+        exit_call(Call { number: registers.orig_rax, first: 0, arch })
+    }
+
     /// Registers which, at the entry of a call, skip it and have it made anew: both instructions that
     /// make one have two bytes.
     pub fn call_again(old: &Registers) -> Registers {

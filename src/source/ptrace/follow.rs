@@ -3,7 +3,7 @@
 //! that does.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,6 +21,8 @@ pub struct Look {
     pub all_signals: bool,
     /// A status of 0, too.
     pub all_statuses: bool,
+    /// What fails is only saved from: it need not be able to turn back.
+    pub at_the_last: bool,
 }
 
 impl Look {
@@ -66,6 +68,8 @@ pub struct Followed {
     processes: HashMap<Pid, Entry>,
     /// The processes of threads, by thread id.
     threads: HashMap<Pid, Pid>,
+    /// Tasks that are beyond their last stop.
+    leaving: HashSet<Pid>,
     /// When a process is to be looked at. What has ended since is passed over.
     due: BinaryHeap<Reverse<(Instant, Pid)>>,
     alarm: Option<Alarm>,
@@ -78,9 +82,10 @@ impl Followed {
             look,
             processes: HashMap::new(),
             threads: HashMap::new(),
+            leaving: HashSet::new(),
             due: BinaryHeap::new(),
             alarm: None,
-            libraries: Libraries::new(look.moments.calls),
+            libraries: Libraries::new(look.moments.calls, look.at_the_last),
         }
     }
 
@@ -204,8 +209,24 @@ impl Followed {
         }
     }
 
+    /// A task goes on from its last stop.
+    pub fn passes_its_last(&mut self, tid: Pid) {
+        self.leaving.insert(tid);
+    }
+
+    /// Whether a task may still stop.
+    pub fn may_stop(&self, tid: Pid) -> bool {
+        !self.leaving.contains(&tid)
+    }
+
+    /// Whether a process that executes a program may have been stopped at its exit, and its children.
+    pub fn is_at_the_last(&self) -> bool {
+        self.look.moments.fail && self.look.at_the_last
+    }
+
     /// A task is no more, or is ours no longer.
     pub fn ended(&mut self, tid: Pid) {
+        self.leaving.remove(&tid);
         if let Some(process) = self.threads.remove(&tid)
             && let Some(entry) = self.processes.get_mut(&process)
             && let Some(Way::Exit(_, breakpoints)) = &mut entry.way

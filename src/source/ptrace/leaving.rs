@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use object::{Object, ObjectSymbol};
 
+use super::wait::OPTIONS;
 use crate::procfs;
 use crate::sys::perf::{self, Breakpoint};
 use crate::sys::{self, Pid, Signalled};
@@ -20,6 +21,8 @@ pub enum Way {
     Calls,
     /// At its entry, where the C library is loaded.
     Entry(Breakpoint),
+    /// Where it cannot turn back any more, for who wants no more than to save something of it.
+    Last,
     /// At `_exit`, for each thread.
     Exit(u64, HashMap<Pid, Breakpoint>),
 }
@@ -28,7 +31,7 @@ impl Way {
     /// The address of the breakpoint that has sent a thread this signal.
     pub fn reached(&self, tid: Pid, info: &Signalled) -> Option<u64> {
         let breakpoint = match self {
-            Way::Calls => None,
+            Way::Calls | Way::Last => None,
             Way::Entry(breakpoint) => Some(breakpoint),
             Way::Exit(_, breakpoints) => breakpoints.get(&tid),
         };
@@ -43,6 +46,8 @@ pub struct Libraries {
     known: HashMap<(String, u64), Option<u64>>,
     /// The kernel has refused a breakpoint, and would again; or none is wanted.
     refused: bool,
+    /// Whether [`Way::Last`] will do.
+    last: bool,
 }
 
 /// Keys of the auxiliary vector, see getauxval(3).
@@ -51,12 +56,15 @@ const AT_ENTRY: u64 = 9;
 
 impl Libraries {
     /// With `calls`, no breakpoint is set.
-    pub fn new(calls: bool) -> Libraries {
-        Libraries { known: HashMap::new(), refused: calls }
+    pub fn new(calls: bool, last: bool) -> Libraries {
+        Libraries { known: HashMap::new(), refused: calls, last: last && !calls }
     }
 
     /// The way of a program that has just been executed.
     pub fn at_exec(&mut self, pid: Pid) -> Way {
+        if self.last && sys::set_options(pid, OPTIONS | libc::PTRACE_O_TRACEEXIT).is_ok() {
+            return Way::Last;
+        }
         if self.refused || !can_be_signalled(pid) {
             return Way::Calls;
         }
@@ -77,6 +85,7 @@ impl Libraries {
     pub fn forked(&mut self, pid: Pid, parent: Option<&Way>) -> Way {
         match parent {
             Some(Way::Exit(exit, _)) => self.exit(pid, *exit),
+            Some(Way::Last) => Way::Last,
             _ => Way::Calls,
         }
     }

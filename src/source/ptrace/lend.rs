@@ -1,28 +1,51 @@
 //! Lending a process that waits at its exec: it is in state T and traced by nobody for a while, in which
-//! something of it is saved; then it is traced again, where it was, and followed as before.
+//! something of it is saved; then it is traced again, where it was, and followed as before. One that is at
+//! its exit cannot be lent: it stays, and who saves is told what only its tracer sees.
+
+use std::io;
 
 use super::inject::At;
 use super::stop::Report;
 use super::wait::{OPTIONS, Tracer, park};
-use crate::source::{Admit, Judge, ParkError, SourceEvent};
+use crate::dump::{Focus, Prepared};
+use crate::source::{Admit, Control, Judge, ParkError, SourceEvent};
 use crate::sys::{self, Pid};
 
 impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
-    pub(super) fn lend(&mut self, pid: Pid, admit: Admit) -> Result<Option<String>, ParkError> {
-        if self.waiting.holds.contains_key(&pid) {
-            // What is held later is not followed afterwards.
-            return self.park(pid, admit);
+    pub(super) fn lend(
+        &mut self,
+        pid: Pid,
+        admit: Admit,
+        focus: Focus,
+    ) -> Result<Option<Prepared>, ParkError> {
+        if let Some(hold) = self.waiting.holds.get(&pid) {
+            return match hold.prepare(focus) {
+                Some(Ok(prepared)) => Ok(Some(prepared)),
+                Some(Err(error)) => {
+                    self.give_up(pid);
+                    Err(ParkError::Refused(io::Error::other(error)))
+                }
+                // It is not followed afterwards.
+                None => self.park(pid, admit).map(|_| None),
+            };
         }
         let at = self.waiting.pids.remove(&pid).ok_or(ParkError::Gone)?;
-        let result = park(pid, at, admit);
-        match &result {
-            Ok(_) => drop(self.waiting.lent.insert(pid)),
-            Err(_) => self.waiting.resume(pid, 0),
+        match park(pid, at, admit) {
+            Ok(_) => {
+                self.waiting.lent.insert(pid);
+                Ok(None)
+            }
+            Err(error) => {
+                self.waiting.resume(pid, 0);
+                Err(error)
+            }
         }
-        result
     }
 
     pub(super) fn take_back(&mut self, pid: Pid) -> bool {
+        if self.waiting.holds.contains_key(&pid) {
+            return true;
+        }
         if !self.waiting.lent.remove(&pid) {
             return false;
         }
@@ -38,6 +61,8 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
     pub(super) fn give_up(&mut self, pid: Pid) {
         if self.waiting.lent.remove(&pid) {
             self.forget(pid);
+        } else if self.waiting.holds.contains_key(&pid) {
+            self.waiting.release(pid);
         }
     }
 

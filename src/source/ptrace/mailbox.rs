@@ -9,6 +9,7 @@ use std::sync::mpsc::{self, RecvTimeoutError, SyncSender};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::dump::{Focus, Prepared};
 use crate::source::{Admit, Holder, ParkError};
 use crate::sys::{self, Pid};
 use crate::wrapped::{WrapError, WrapOrder};
@@ -24,7 +25,7 @@ pub enum Request {
     /// Detach from a waiting process and leave it in state T.
     Park(Pid, Admit, SyncSender<Result<Option<String>, ParkError>>),
     /// The same for a while.
-    Lend(Pid, Admit, SyncSender<Result<Option<String>, ParkError>>),
+    Lend(Pid, Admit, Focus, SyncSender<Result<Option<Prepared>, ParkError>>),
     /// Trace again what was lent; whether that was possible.
     TakeBack(Pid, SyncSender<bool>),
     /// Forget what was lent.
@@ -121,8 +122,9 @@ impl Holder for Mailbox {
         self.call(|answer| Request::Park(pid, admit, answer)).unwrap_or(Err(ParkError::LetGo))
     }
 
-    fn lend(&self, pid: Pid, admit: Admit) -> Result<Option<String>, ParkError> {
-        self.call(|answer| Request::Lend(pid, admit, answer)).unwrap_or(Err(ParkError::LetGo))
+    fn lend(&self, pid: Pid, admit: Admit, focus: Focus) -> Result<Option<Prepared>, ParkError> {
+        self.call(|answer| Request::Lend(pid, admit, focus, answer))
+            .unwrap_or(Err(ParkError::LetGo))
     }
 
     fn take_back(&self, pid: Pid) -> bool {

@@ -136,6 +136,31 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
         self.happens(pid, tid, candidate, What::Fail { status }, Cause::Leaving(registers))
     }
 
+    /// A task is about to end.
+    pub(super) fn exits(&mut self, tid: Pid) {
+        if self.is_leaving(tid).is_none() {
+            self.waiting.followed.passes_its_last(tid);
+            self.waiting.resume(tid, 0);
+        }
+    }
+
+    /// Begins to hold a process that leaves with this thread, if it is wanted.
+    fn is_leaving(&mut self, tid: Pid) -> Option<()> {
+        let status = sys::event_message(tid).ok()? as i32;
+        let ends_all = arch::in_exit_call(&sys::get_registers(tid).ok()?)?;
+        let followed = &mut self.waiting.followed;
+        if !libc::WIFEXITED(status)
+            || !followed.look.at_status(libc::WEXITSTATUS(status) as u8)
+            || (!ends_all && Status::read(tid).ok()?.threads > 1)
+        {
+            return None;
+        }
+        let pid = followed.process_of(tid)?;
+        let candidate = Arc::clone(followed.candidate(pid)?);
+        let what = What::Fail { status: libc::WEXITSTATUS(status) as u8 };
+        self.happens(pid, tid, candidate, what, Cause::Last)
+    }
+
     /// A process has ended: if it has left by a call of its own, that could not be held.
     pub(super) fn missed(&mut self, pid: Pid, status: ExitStatus) {
         if !libc::WIFEXITED(status.0) {
@@ -188,8 +213,9 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
 
     /// Stops what is left to stop of a process, and tells of it when nothing is.
     fn gather(&mut self, pid: Pid) {
+        let followed = &self.waiting.followed;
         let Some(hold) = self.waiting.holds.get_mut(&pid) else { return };
-        if hold.announced || !hold.gather() {
+        if hold.announced || !hold.gather(|tid| followed.may_stop(tid)) {
             return;
         }
         hold.announced = true;

@@ -16,6 +16,8 @@ pub enum Report {
     Trap,
     /// PTRACE_EVENT_STOP with a stopping signal: a group-stop.
     GroupStop,
+    /// PTRACE_EVENT_EXIT: the event message is its status.
+    Leaving,
     /// A system-call stop (only while a call is injected).
     Syscall,
     /// A signal is about to be delivered.
@@ -42,6 +44,7 @@ impl Report {
             libc::PTRACE_EVENT_EXEC => Report::Exec,
             libc::PTRACE_EVENT_FORK | libc::PTRACE_EVENT_VFORK => Report::NewTask { clone: false },
             libc::PTRACE_EVENT_CLONE => Report::NewTask { clone: true },
+            libc::PTRACE_EVENT_EXIT => Report::Leaving,
             libc::PTRACE_EVENT_STOP if signal == libc::SIGTRAP => Report::Trap,
             libc::PTRACE_EVENT_STOP => Report::GroupStop,
             _ => Report::Other,

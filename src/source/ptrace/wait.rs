@@ -131,6 +131,7 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
             Report::GroupStop => unless_gone(sys::listen(pid)),
             Report::Ended(status) => self.ended(pid, status),
             Report::Syscall => self.calls(pid),
+            Report::Leaving => self.exits(pid),
             Report::Other => self.waiting.resume(pid, 0),
         }
     }
@@ -154,6 +155,10 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
         let mut facts = StoppedProcess::new(pid, place, |pid| Ok(Box::new(Stack::read(pid)?)));
         if let Some(lineage) = &mut self.lineage {
             lineage.executed(pid, &mut facts);
+        }
+        if self.waiting.followed.is_at_the_last() {
+            // What it was before may have been a candidate.
+            unless_gone(sys::set_options(pid, OPTIONS));
         }
         // What is ruled out, held or let go is no candidate; the judge says which one is.
         self.waiting.followed.executed(pid, None);
@@ -218,8 +223,8 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
                 let result = self.park(pid, admit);
                 let _ = answer.send(result);
             }
-            Request::Lend(pid, admit, answer) => {
-                let _ = answer.send(self.lend(pid, admit));
+            Request::Lend(pid, admit, focus, answer) => {
+                let _ = answer.send(self.lend(pid, admit, focus));
             }
             Request::TakeBack(pid, answer) => {
                 let _ = answer.send(self.take_back(pid));
