@@ -9,6 +9,7 @@ mod fail;
 mod hang;
 
 mod saved;
+mod sources;
 mod trees;
 mod words;
 
