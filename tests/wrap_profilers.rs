@@ -23,8 +23,8 @@ fn heaptrack_counts_what_the_program_allocates() {
     assert_eq!(outcome.code(), 3, "{}", outcome.stderr);
     assert!(outcome.out().contains("\none\nhello\n"), "{}", outcome.out());
     assert_eq!(outcome.stderr.matches("): under ").count(), 1, "{}", outcome.stderr);
-    let file = fs::read_dir(world.dir.path()).unwrap().flatten().map(|entry| entry.path());
-    let file = file.filter(|path| path.file_stem().is_some_and(|stem| stem == "data")).next();
+    let mut files = fs::read_dir(world.dir.path()).unwrap().flatten().map(|entry| entry.path());
+    let file = files.find(|path| path.file_stem().is_some_and(|stem| stem == "data"));
     let printed = Command::new("heaptrack_print").arg(file.expect("its data")).output().unwrap();
     let printed = String::from_utf8_lossy(&printed.stdout);
     assert!(printed.contains(&format!("command was: {} one\n", hello.display())), "{printed}");

@@ -16,6 +16,7 @@ pub fn tracing(facts: &Facts) -> Vec<Finding> {
         ptrace_scope(facts),
         seccomp(facts),
         breakpoints(facts),
+        cores(facts),
     ]
 }
 
@@ -310,17 +311,37 @@ fn perf_event_paranoid(facts: &Facts) -> Finding {
 /// What `--on fail` is cheap by.
 fn breakpoints(facts: &Facts) -> Finding {
     let check = "breakpoints";
-    let slower = "--on fail looks at each system call instead, which is slower";
+    let Some(code) = facts.breakpoint else {
+        return Finding::ok(check, "the kernel's, for --on fail");
+    };
+    let error = std::io::Error::from_raw_os_error(code);
+    let finding = Finding::limited(
+        check,
+        format!(
+            "perf_event_open: {error}; --on fail looks at each system call instead, which is slower"
+        ),
+    );
     let privileged = facts.own.has(CAP_PERFMON) || facts.own.has(CAP_SYS_ADMIN);
     match facts.perf_event_paranoid {
-        None => Finding::limited(check, format!("the kernel has no perf events: {slower}"))
-            .hint("use a kernel built with CONFIG_PERF_EVENTS, with /proc mounted"),
-        Some(value @ 3..) if !privileged => {
-            Finding::limited(check, format!("perf_event_paranoid is {value}: {slower}"))
-                .hint("run it with CAP_PERFMON, or: sysctl kernel.perf_event_paranoid=2")
+        None => finding.hint("use a kernel built with CONFIG_PERF_EVENTS, with /proc mounted"),
+        Some(3..) if !privileged => {
+            finding.hint("run it with CAP_PERFMON, or: sysctl kernel.perf_event_paranoid=2")
         }
-        Some(_) => Finding::ok(check, "the kernel's, for --on fail"),
+        Some(_) if facts.own.seccomp => {
+            finding.hint("allow perf_event_open(2) in the filter of the container (seccomp)")
+        }
+        Some(_) => finding.hint("the processor, or the virtual machine, has no breakpoints to set"),
     }
+}
+
+/// Where the kernel's cores go, which is not where ours do.
+fn cores(facts: &Facts) -> Finding {
+    let pattern = facts.core_pattern.as_deref().unwrap_or("unknown");
+    let pattern = crate::escape::text(pattern.as_bytes());
+    Finding::ok(
+        "core_pattern",
+        format!("{pattern}; --save core does without it, and without limits"),
+    )
 }
 
 fn pid_namespace(facts: &Facts) -> Finding {

@@ -66,6 +66,12 @@ impl Breakpoint {
     }
 }
 
+/// Whether the kernel would set one in a process of ours.
+pub fn probe() -> io::Result<()> {
+    // Nothing is executed there.
+    Breakpoint::set(super::gettid(), 0x1000).map(drop)
+}
+
 /// Has an event signal a thread.
 fn signals(event: &OwnedFd, tid: Pid) -> io::Result<()> {
     const F_SETSIG: c_int = 10;
