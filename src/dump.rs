@@ -9,6 +9,7 @@ use std::fs::File;
 use std::io;
 use std::time::{Duration, Instant};
 
+use crate::moment::{Happened, What};
 use crate::procfs;
 use crate::source::ptrace::stop::Report;
 use crate::sys::{self, Pid, SignalInfo};
@@ -26,6 +27,23 @@ pub struct Focus {
     /// The signal that it would get next, where it is not pending but known: a fault that will happen
     /// again.
     pub signal: Option<SignalInfo>,
+}
+
+impl Focus {
+    /// Of a process to which this has happened, if it is not at its exec.
+    pub fn of(pid: Pid, happened: Option<Happened>) -> Focus {
+        let signal = match happened.map(|happened| happened.what) {
+            Some(What::Crash { signal, code, address: Some(address), .. }) => {
+                let mut info = [0; size_of::<SignalInfo>()];
+                info[..4].copy_from_slice(&signal.to_le_bytes());
+                info[8..12].copy_from_slice(&code.to_le_bytes());
+                info[16..24].copy_from_slice(&address.to_le_bytes());
+                Some(info)
+            }
+            _ => None,
+        };
+        Focus { tid: happened.map_or(pid, |happened| happened.tid), signal }
+    }
 }
 
 /// Why there is no core.
@@ -54,27 +72,36 @@ pub fn of_stopped(
     wanted: &dyn Fn() -> bool,
 ) -> Result<(), DumpError> {
     let seized = Seized::all_of(pid)?;
-    of_traced(pid, &seized.tids, focus, file, wanted)
+    Prepared::of_traced(pid, &seized.tids, focus)?.write(file, wanted)
 }
 
-/// Writes the core of a process whose threads are all in ptrace stops of the calling thread's.
-pub fn of_traced(
+/// What a core says of a process beside its memory, which no tracer is needed for.
+#[derive(Debug)]
+pub struct Prepared {
     pid: Pid,
-    tids: &[Pid],
-    focus: Focus,
-    file: &File,
-    wanted: &dyn Fn() -> bool,
-) -> Result<(), DumpError> {
-    let mappings = mappings::of(pid)?;
-    let mut tids = tids.to_vec();
-    // The first thread is the one that debuggers show.
-    tids.sort_by_key(|&tid| (tid != focus.tid, tid));
-    let notes = notes::of(pid, &tids, focus, &mappings)?;
-    let memory = File::open(procfs::path(pid, "mem")).map_err(read("its memory"))?;
-    let pages = File::open(procfs::path(pid, "pagemap")).ok();
-    let filter = mappings::filter(pid);
-    let image = image::Image { notes: &notes, mappings: &mappings, filter, memory, pages };
-    image.write(file, wanted)
+    notes: notes::Notes,
+    mappings: Vec<Mapping>,
+}
+
+impl Prepared {
+    /// Of a process whose threads are all in ptrace stops of the calling thread's.
+    pub fn of_traced(pid: Pid, tids: &[Pid], focus: Focus) -> Result<Prepared, DumpError> {
+        let mappings = mappings::of(pid)?;
+        let mut tids = tids.to_vec();
+        // The first thread is the one that debuggers show.
+        tids.sort_by_key(|&tid| (tid != focus.tid, tid));
+        let notes = notes::of(pid, &tids, focus, &mappings)?;
+        Ok(Prepared { pid, notes, mappings })
+    }
+
+    /// Writes the core; the process must be stopped still.
+    pub fn write(&self, file: &File, wanted: &dyn Fn() -> bool) -> Result<(), DumpError> {
+        let Prepared { pid, notes, mappings } = self;
+        let memory = File::open(procfs::path(*pid, "mem")).map_err(read("its memory"))?;
+        let pages = File::open(procfs::path(*pid, "pagemap")).ok();
+        let filter = mappings::filter(*pid);
+        image::Image { notes, mappings, filter, memory, pages }.write(file, wanted)
+    }
 }
 
 fn read(what: &'static str) -> impl Fn(io::Error) -> DumpError {

@@ -15,7 +15,7 @@ use crate::judge::Program;
 use crate::launcher::command::Findings;
 use crate::launcher::place::Place;
 use crate::procfs::{self, Status};
-use crate::source::Held;
+use crate::source::{Held, Lent};
 use crate::sys::{self, Pid};
 
 /// How long a shim may take to come, from its start in a terminal.
@@ -79,6 +79,8 @@ pub struct Launching {
 }
 
 pub struct Saving {
+    /// Its source's claim on it.
+    pub lent: Lent,
     /// Set when it is not wanted any more.
     pub cancelled: Arc<AtomicBool>,
 }
@@ -153,10 +155,9 @@ impl Hit {
         Some(Hit {
             id,
             pid: held.pid(),
-            program,
             pidfd,
-            focus: Focus { tid: held.pid(), signal: None },
-            moment: "exec",
+            focus: Focus::of(held.pid(), program.happened),
+            moment: program.happened.map_or("exec", |happened| happened.what.name()),
             folder: None,
             saved: false,
             stage: Stage::Waiting(held),
@@ -164,6 +165,7 @@ impl Hit {
             findings: Findings::default(),
             shim: None,
             lender: None,
+            program,
         })
     }
 

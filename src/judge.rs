@@ -8,6 +8,7 @@ use crate::event::{Facts, Faults, Reading, Strings};
 use crate::filter::{Answer, Early, Filter, Judgement};
 use crate::moment::{Happened, Moments, Now};
 use crate::notify::Sender;
+use crate::procfs::{self, Status};
 use crate::save::Saved;
 use crate::source::recorded::Recorded;
 use crate::source::{Held, Judge, NotHeld, SourceEvent, Stop};
@@ -24,6 +25,8 @@ pub enum Notice {
     Passed(Box<Program>, Option<NotHeld>),
     /// What was kept of a hit, by its number.
     Saved(u64, Box<Saved>),
+    /// A program that has left by a call that could not be seen.
+    Missed(Box<Program>),
     /// A program that fails because another one did, and runs on.
     After(Box<Program>, Pid),
 }
@@ -139,6 +142,10 @@ impl Judge for Matcher {
         });
     }
 
+    fn missed(&mut self, candidate: &Candidate, happened: Happened) {
+        self.tell.send(Notice::Missed(Box::new(self.program_at(candidate, happened))));
+    }
+
     fn failed_after(&mut self, candidate: &Candidate, happened: Happened, after: Pid) {
         let program = Box::new(self.program_at(candidate, happened));
         self.tell.send(Notice::After(program, after));
@@ -167,14 +174,18 @@ impl Matcher {
         if self.moments.exec && self.filter.judge_at(&early, Now::Exec).answer == Answer::Yes {
             return self.matched(facts, stop);
         }
-        let program = Program { because: String::new(), ..Program::read(&self.filter, facts) };
+        let program = Program::for_later(facts);
         stop.follow(Arc::new(Candidate { early, program, since: Instant::now() }));
     }
 
     /// A program as it was at its exec, with what has happened to it.
     fn program_at(&self, candidate: &Candidate, happened: Happened) -> Program {
+        let pid = Status::read(happened.tid).map_or(happened.tid, |status| status.tgid);
         let because = self.filter.because_at(&candidate.early, Now::At(happened));
+        let exe = procfs::link(pid, "exe").unwrap_or_default();
         Program {
+            pid,
+            exe,
             because: escape::text(because.as_bytes()),
             happened: Some(happened),
             ..candidate.program.clone()
@@ -217,18 +228,29 @@ impl Matcher {
     }
 }
 
+fn owned(reading: Reading<&[u8]>) -> Vec<u8> {
+    reading.known().map(<[u8]>::to_vec).unwrap_or_default()
+}
+
 impl Program {
     fn read(filter: &Filter, facts: &mut dyn Facts) -> Program {
-        let owned =
-            |reading: Reading<&[u8]>| reading.known().map(<[u8]>::to_vec).unwrap_or_default();
+        Program {
+            exe: owned(facts.exe()),
+            because: escape::text(filter.because(facts).as_bytes()),
+            ..Program::for_later(facts)
+        }
+    }
+
+    /// What may have changed when something happens: that is kept of every candidate.
+    fn for_later(facts: &mut dyn Facts) -> Program {
         Program {
             pid: facts.pid().known().unwrap_or_default() as Pid,
             argv: facts.argv().known().cloned().unwrap_or_default(),
             filename: owned(facts.filename()),
-            exe: owned(facts.exe()),
+            exe: Vec::new(),
             cwd: owned(facts.cwd()),
             interpreter: facts.interpreter().known().map(<[u8]>::to_vec),
-            because: escape::text(filter.because(facts).as_bytes()),
+            because: String::new(),
             faults: Faults::empty(),
             happened: None,
         }

@@ -16,6 +16,8 @@ pub struct Moments {
     pub exec: bool,
     pub crash: bool,
     pub fail: bool,
+    /// Each system call is looked at for that.
+    pub calls: bool,
     /// How long a program may run.
     pub hang: Option<Duration>,
 }
@@ -30,11 +32,13 @@ pub const KINDS: [(&str, &str); 4] = [
 
 impl Moments {
     /// Right after the exec, which is what is meant where nothing is said.
-    pub const EXEC: Moments = Moments { exec: true, crash: false, fail: false, hang: None };
+    pub const EXEC: Moments =
+        Moments { exec: true, crash: false, fail: false, calls: false, hang: None };
 
     /// Reads a list, `exec,crash,fail,hang=60s`.
     pub fn parse(text: &str) -> Result<Moments, String> {
         let mut moments = Moments::default();
+        let mut calls = false;
         for word in text.split(',').map(str::trim) {
             let (name, value) = match word.split_once('=') {
                 Some((name, value)) => (name.trim(), Some(value.trim())),
@@ -59,14 +63,18 @@ impl Moments {
                 }
                 _ => return Err(unknown(name)),
             };
-            if value.is_some() {
+            if name == "fail" && value == Some("calls") {
+                calls = true;
+            } else if let ("fail", Some(value)) = (name, value) {
+                return Err(format!("`fail` takes no value but `calls`, not `{value}`"));
+            } else if value.is_some() {
                 return Err(format!("`{name}` takes no value"));
             }
             if std::mem::replace(known, true) {
                 return Err(format!("`{name}` is there twice"));
             }
         }
-        Ok(moments)
+        Ok(Moments { calls, ..moments })
     }
 
     /// Whether something after the exec was asked for, so that processes have to be followed.
@@ -85,7 +93,8 @@ fn unknown(name: &str) -> String {
 
 impl fmt::Display for Moments {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names = [(self.exec, "exec"), (self.crash, "crash"), (self.fail, "fail")];
+        let fail = if self.calls { "fail=calls" } else { "fail" };
+        let names = [(self.exec, "exec"), (self.crash, "crash"), (self.fail, fail)];
         let mut names: Vec<String> =
             names.iter().filter(|(asked, _)| *asked).map(|(_, name)| name.to_string()).collect();
         names.extend(self.hang.map(|time| format!("hang={}", shown(time))));
@@ -265,6 +274,7 @@ mod tests {
         assert_eq!(all.hang, Some(Duration::from_millis(1500)));
         assert_eq!(all.to_string(), "exec,crash,fail,hang=1500ms");
         assert_eq!(Moments::parse("exec"), Ok(Moments::EXEC));
+        assert_eq!(Moments::parse("fail=calls").unwrap().to_string(), "fail=calls");
         assert_eq!(Moments::parse("hang = 5m").unwrap().to_string(), "hang=300s");
     }
 
@@ -278,6 +288,7 @@ mod tests {
             ("hang=0", "every program"),
             ("hang=3 days", "no unit of time"),
             ("crash=1", "takes no value"),
+            ("fail=3", "no value but `calls`"),
             ("fail,fail", "twice"),
             ("hang=1s,hang=2s", "twice"),
         ] {

@@ -279,6 +279,18 @@ pub fn threads(pid: Pid) -> io::Result<Vec<Pid>> {
     Ok(found)
 }
 
+/// A value of an auxiliary vector, as `/proc/PID/auxv` shows it, with words of that size.
+pub fn auxiliary(auxv: &[u8], word: usize, key: u64) -> Option<u64> {
+    let number = |bytes: &[u8]| {
+        let mut whole = [0; 8];
+        whole[..word].copy_from_slice(bytes);
+        u64::from_le_bytes(whole)
+    };
+    auxv.chunks_exact(2 * word)
+        .find(|pair| number(&pair[..word]) == key)
+        .map(|pair| number(&pair[word..]))
+}
+
 /// The number of the cgroup namespace that the machine begins with, PROC_CGROUP_INIT_INO.
 const FIRST_CGROUP_NAMESPACE: u64 = 0xEFFF_FFFB;
 

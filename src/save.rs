@@ -15,7 +15,7 @@ use clap::ValueEnum;
 use nix::sys::signal::SigSet;
 
 use crate::caller::As;
-use crate::dump::{self, Focus};
+use crate::dump::{self, Focus, Prepared};
 use crate::judge::Program;
 use crate::procfs::{self, Status};
 use crate::report::Trouble;
@@ -47,7 +47,7 @@ pub struct Saves {
     backtracer: Option<Backtracer>,
 }
 
-/// What is known of a hit that is to be saved. It is in state T, and stays so.
+/// What is known of a hit that is to be saved. It is stopped, and stays so.
 pub struct Subject {
     pub pid: Pid,
     pub pidfd: OwnedFd,
@@ -55,6 +55,8 @@ pub struct Subject {
     pub program: Program,
     pub focus: Focus,
     pub moment: &'static str,
+    /// Where it is not in state T, but in a stop of its tracer's: what that knows of it.
+    pub prepared: Option<Prepared>,
 }
 
 /// What has been saved.
@@ -99,7 +101,7 @@ impl Saves {
         Ok(Saves { what: kinds, to, owner, backtracer })
     }
 
-    /// Saves a process that is in state T, traced by nobody. To be called in a thread of its own, in which
+    /// Saves a process that is stopped. To be called in a thread of its own, in which
     /// no signal is to arrive afterwards.
     pub fn save(&self, subject: &Subject, cancelled: &AtomicBool) -> Saved {
         // A file that grows beyond a limit of ours is an error like others.
@@ -128,6 +130,9 @@ impl Saves {
                 Ok(()) => saved.what.push(kind),
                 Err(why) => saved.failed.push(format!("no {}: {why}", kind.name())),
             }
+        }
+        if subject.prepared.is_some() {
+            return saved;
         }
         settle(subject.pid);
         if cancelled.load(Ordering::Relaxed) {
@@ -161,8 +166,11 @@ impl Saves {
     ) -> Result<(), String> {
         let file = self.as_owner(|| temporary(folder)).map_err(|error| error.to_string())?;
         let wanted = || !cancelled.load(Ordering::Relaxed);
-        dump::of_stopped(subject.pid, subject.focus, file.as_file(), &wanted)
-            .map_err(|error| error.to_string())?;
+        match &subject.prepared {
+            Some(prepared) => prepared.write(file.as_file(), &wanted),
+            None => dump::of_stopped(subject.pid, subject.focus, file.as_file(), &wanted),
+        }
+        .map_err(|error| error.to_string())?;
         let persist = || file.persist_noclobber(folder.join(name)).map_err(|error| error.error);
         self.as_owner(persist).map(drop).map_err(|error| error.to_string())
     }
@@ -178,7 +186,7 @@ impl Saves {
         let create = || File::create_new(folder.join("backtrace.txt"));
         let mut file = self.as_owner(create).map_err(said)?;
         let core = folder.join("core");
-        let borrowed = backtracer.wants_core() && !core.exists();
+        let borrowed = backtracer.wants_core(subject) && !core.exists();
         if borrowed {
             self.core(subject, folder, "core", cancelled)?;
         }

@@ -209,6 +209,7 @@ impl Session {
             Notice::Match(held, program) => self.matched(held, program),
             Notice::Passed(program, why) => self.passed(&program, why),
             Notice::Saved(id, saved) => self.was_saved(id, *saved),
+            Notice::Missed(program) => self.missed(&program),
             Notice::After(program, first) => {
                 self.report.detail(format!("{}, after {first} failed", line(&program)));
             }
@@ -248,6 +249,12 @@ impl Session {
             self.hits.push(hit);
             self.warn_of_clocks(self.hits.len() - 1);
         }
+    }
+
+    fn missed(&mut self, program: &Program) {
+        let words = line(program);
+        self.report.warn(format!("{words}: past the C library; it was not held"));
+        self.report.hint("fail=calls in --on sees such an exit, too, and costs more");
     }
 
     fn passed(&mut self, program: &Program, why: Option<NotHeld>) {

@@ -28,6 +28,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
+use crate::dump::{Focus, Prepared};
 use crate::event::{Begun, Ended, Facts};
 use crate::judge::Candidate;
 use crate::moment::Happened;
@@ -58,6 +59,9 @@ pub trait Judge: Send {
 
     /// It was wanted, and all threads of the process stand still.
     fn moment(&mut self, _: &Candidate, _: Happened, _: Stop<'_>) {}
+
+    /// What was wanted has happened, and was seen too late.
+    fn missed(&mut self, _: &Candidate, _: Happened) {}
 
     /// A process fails after another one that comes from it has been told of; it runs on.
     fn failed_after(&mut self, _: &Candidate, _: Happened, _: Pid) {}
@@ -110,6 +114,17 @@ pub trait Control {
 pub trait Holder: Send + Sync {
     fn release(&self, pid: Pid);
     fn park(&self, pid: Pid, admit: Admit) -> Result<Option<String>, ParkError>;
+    /// Parks it for a while: the source answers for it again afterwards, if it can. One that cannot be
+    /// parked stays where it is, and what only its tracer can see of it is given.
+    fn lend(&self, pid: Pid, admit: Admit, _: Focus) -> Result<Option<Prepared>, ParkError> {
+        self.park(pid, admit).map(|_| None)
+    }
+    /// Takes back a process that was lent and is in state T; whether it is held as before.
+    fn take_back(&self, _: Pid) -> bool {
+        false
+    }
+    /// A process that was lent is not taken back.
+    fn give_up(&self, _: Pid) {}
     /// Has it execute another program in its place; whether the source still follows it.
     fn wrap(&self, pid: Pid, _: &WrapOrder) -> Result<bool, WrapError> {
         self.release(pid);
@@ -198,6 +213,17 @@ impl Held {
         }
     }
 
+    /// Parks it for a while, after which its source takes it back.
+    pub fn lend(
+        mut self,
+        admit: Admit,
+        focus: Focus,
+    ) -> Result<(Option<Prepared>, Lent), ParkError> {
+        let Some(holder) = self.holder.take() else { return Err(ParkError::LetGo) };
+        let prepared = holder.lend(self.pid, admit, focus)?;
+        Ok((prepared, Lent { pid: self.pid, holder: Some(holder) }))
+    }
+
     /// Has the process execute another program in its place; whether the source still follows it. Where
     /// that is impossible it runs.
     pub fn wrap(mut self, order: &WrapOrder) -> Result<bool, WrapError> {
@@ -217,6 +243,28 @@ impl Drop for Held {
     fn drop(&mut self) {
         if let Some(holder) = self.holder.take() {
             holder.release(self.pid);
+        }
+    }
+}
+
+/// The claim on a process that was lent.
+pub struct Lent {
+    pid: Pid,
+    holder: Option<Arc<dyn Holder>>,
+}
+
+impl Lent {
+    /// Takes it back, stopped and not run since; nothing, if the source cannot.
+    pub fn take_back(mut self, pidfd: OwnedFd) -> Option<Held> {
+        let holder = self.holder.take()?;
+        holder.take_back(self.pid).then(|| Held::new(self.pid, pidfd, holder))
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        if let Some(holder) = self.holder.take() {
+            holder.give_up(self.pid);
         }
     }
 }
@@ -295,6 +343,8 @@ pub enum ParkError {
     StillRunning(std::time::Duration),
     #[error("it had been let go")]
     LetGo,
+    #[error("it is at its exit, which it cannot turn back from")]
+    Leaving,
     #[error("the kernel refused: {0}")]
     Refused(#[from] io::Error),
 }

@@ -2,6 +2,8 @@
 //! real-time signals, wait statuses as the kernel gives them, pidfds, and what was true of this
 //! process before the Rust runtime began.
 
+mod alarm;
+pub mod perf;
 mod ptrace;
 mod seccomp;
 
@@ -15,6 +17,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 
 use libc::{c_int, c_long, c_void, pid_t};
 
+pub use alarm::Alarm;
 pub use ptrace::*;
 pub use seccomp::*;
 
@@ -134,37 +137,9 @@ pub fn install_wake_handler() -> io::Result<()> {
     Ok(())
 }
 
-/// A clock that interrupts the thread that made it, as [`wake`] does.
-pub struct Alarm(nix::sys::timer::Timer);
-
-impl Alarm {
-    pub fn new() -> io::Result<Alarm> {
-        use nix::sys::signal::{SigEvent, SigevNotify, Signal};
-        let notify = SigevNotify::SigevThreadId {
-            signal: Signal::try_from(WAKE)?,
-            thread_id: gettid(),
-            si_value: 0,
-        };
-        let clock = nix::time::ClockId::CLOCK_MONOTONIC;
-        Ok(Alarm(nix::sys::timer::Timer::new(clock, SigEvent::new(notify))?))
-    }
-
-    /// Interrupts the thread after this time, and again and again until it is set anew: one that comes
-    /// just before a call is lost.
-    pub fn set(&mut self, after: std::time::Duration) -> io::Result<()> {
-        use nix::sys::timer::{Expiration, TimerSetTimeFlags};
-        let again = std::time::Duration::from_millis(20);
-        let after = after.max(std::time::Duration::from_micros(1));
-        let when = Expiration::IntervalDelayed(after.into(), again.into());
-        Ok(self.0.set(when, TimerSetTimeFlags::empty())?)
-    }
-
-    /// No more, until it is set again.
-    pub fn clear(&mut self) -> io::Result<()> {
-        use nix::sys::timer::{Expiration, TimerSetTimeFlags};
-        let never = Expiration::OneShot(std::time::Duration::ZERO.into());
-        Ok(self.0.set(never, TimerSetTimeFlags::empty())?)
-    }
+/// Blocks until a signal such as that of [`wake`] comes.
+pub fn wait_for_wake() {
+    nix::unistd::pause();
 }
 
 /// The id of the calling thread.

@@ -129,11 +129,7 @@ fn command_itself_is_saved_and_goes_on() {
     for (options, after) in [
         (&[][..], ""),
         (&["--debugger", "gdb-backtrace", "--break", "main"], "#0  main ("),
-        // Of the two, ptrace can do the first only, with a child of our own.
-        (
-            &["--wrap", "env"],
-            if support::BACKEND == "ebpf" { "under env" } else { "not under env" },
-        ),
+        (&["--wrap", "env"], ": under env\n"),
     ] {
         let mut command = world.tracexec(["debug", "-m", "basename=hello", "--save", "core"]);
         command.args(options).arg("--to").arg(world.path("kept")).arg("--").arg(&hello);
@@ -142,6 +138,35 @@ fn command_itself_is_saved_and_goes_on() {
         assert!(outcome.stderr.contains(after), "{}", outcome.stderr);
     }
     assert_eq!(folders(&world).len(), 3);
+}
+
+#[test]
+fn what_a_saved_program_executes_is_watched_as_ever() {
+    let world = World::new();
+    let hello = world.fixture("hello", &[]);
+    // Matches from which others come; COMMAND is one, too.
+    let script = format!("bash -c \"'{}'; echo \\$?\"; exit 7", hello.display());
+    let filter = "basename=bash or basename=hello";
+    for options in [&[][..], &["--wrap", "env"]] {
+        let mut command = world.tracexec(["debug", "-m", filter, "--save", "repro"]);
+        command.args(options).arg("--to").arg(world.path("kept"));
+        command.args(["--", "bash", "-c", &script]);
+        let outcome = finish(world.start(command));
+        assert_eq!(
+            (outcome.code(), outcome.out().as_str()),
+            (7, "hello\n3\n"),
+            "{}",
+            outcome.stderr
+        );
+        assert_eq!(outcome.stderr.matches(": repro in ").count(), 3, "{}", outcome.stderr);
+        assert_eq!(
+            outcome.stderr.matches(": under env").count(),
+            if options.is_empty() { 0 } else { 3 },
+            "{}",
+            outcome.stderr
+        );
+    }
+    assert_eq!(folders(&world).len(), 6);
 }
 
 #[test]

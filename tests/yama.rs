@@ -13,6 +13,7 @@ use support::World;
 fn at_each_ptrace_scope_a_debugger_gets_in_or_the_cause_is_named() {
     let world = World::new();
     world.fixture("hello", &[]);
+    world.fixture("dies", &[]);
     for (name, flags) in [("hello-static", &["-static"][..]), ("hello-32", &["-m32"])] {
         let plain = world.path("hello");
         let kept = world.path("kept");
@@ -24,7 +25,7 @@ fn at_each_ptrace_scope_a_debugger_gets_in_or_the_cause_is_named() {
     let vm = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vm");
     fs::copy(vm.join("yama-check"), world.path("yama-check")).unwrap();
     let output = Command::new(vm.join("boot"))
-        .args(["--timeout", "240", "--file"])
+        .args(["--timeout", "480", "--file"])
         .arg(format!("{}:/opt/t", world.dir.path().display()))
         .args(["--", "sh", "/opt/t/yama-check", "/opt/t"])
         .output()

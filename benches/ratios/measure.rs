@@ -48,6 +48,14 @@ impl Job {
         self.under(wrapper)
     }
 
+    /// Under tracexec, which looks for these moments of every program.
+    pub fn looked_after(&self, moments: &str) -> Self {
+        let tracexec = env!("CARGO_BIN_EXE_tracexec");
+        let debugger = ["--debugger", "gdb-backtrace", "--in", "background", "--"];
+        let options = [tracexec, "debug", "--backend", "ptrace", "--on", moments];
+        self.under(words(&[&options[..], &debugger].concat()))
+    }
+
     fn stderr(&self) -> PathBuf {
         self.dir.join("stderr.txt")
     }

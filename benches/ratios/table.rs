@@ -29,7 +29,8 @@ struct Row {
     some: &'static str,
     /// Whether it is too long for any but tracexec.
     long: bool,
-    targets: [&'static str; 2],
+    /// One for each table.
+    targets: [&'static str; 3],
 }
 
 impl Row {
@@ -60,11 +61,16 @@ fn columns(rows: usize) -> Vec<Column> {
             let options = ["--backend", "ebpf", "--system", "--once"];
             Some(row.job.watched_for(crate::measure::NEVER, &options))
         }),
+        column("--on crash", |row| Some(row.job.looked_after("crash"))),
+        column("--on fail", |row| Some(row.job.looked_after("fail"))),
+        column("--on fail=calls", |row| (!row.long).then(|| row.job.looked_after("fail=calls"))),
     ]
 }
 
 /// The columns of the first table, and how many of those are strace's.
 const FIRST_TABLE: usize = 4;
+/// The columns of the first and the second.
+const TWO_TABLES: usize = 7;
 
 fn rows(plan: &Plan, programs: &Programs, builds: &[Build]) -> Vec<Row> {
     let few = plan.execs_for_strace;
@@ -90,16 +96,20 @@ fn rows(plan: &Plan, programs: &Programs, builds: &[Build]) -> Vec<Row> {
             ..storm(
                 format!("(a) {} posix_spawns of a static program", plan.execs),
                 spawns,
-                ["1.35x", "1.05x"],
+                ["1.35x", "1.05x", "that of tracexec, ptrace"],
             )
         },
-        storm(format!("(b) {} forks and execs of a dynamic program", plan.execs), forks, ["", ""]),
+        storm(
+            format!("(b) {} forks and execs of a dynamic program", plan.execs),
+            forks,
+            ["", "", ""],
+        ),
         Row {
             long: true,
             ..storm(
                 format!("8 times {} posix_spawns at once", plan.execs / 4),
                 Job::new(&programs.dir, eight),
-                ["", ""],
+                ["", "", ""],
             )
         },
     ];
@@ -111,7 +121,7 @@ fn rows(plan: &Plan, programs: &Programs, builds: &[Build]) -> Vec<Row> {
         before: Some(build.clean.clone()),
         some: THIRD,
         long: at > 0,
-        targets: ["1.05x", "1.01x"],
+        targets: ["1.05x", "1.01x", "that of tracexec, ptrace; of --on fail 1.1x of it"],
     }));
     rows
 }
@@ -189,8 +199,12 @@ pub fn print(plan: &Plan, programs: &Programs, builds: &[Build]) -> Result<()> {
             }
         }
     }
-    let (first, second) = columns.split_at(FIRST_TABLE);
-    for (columns, target) in [(first, 0), (second, 1)] {
+    let tables = [
+        (&columns[..FIRST_TABLE], 0),
+        (&columns[FIRST_TABLE..TWO_TABLES], 1),
+        (&columns[TWO_TABLES..], 2),
+    ];
+    for (columns, target) in tables {
         print_table(columns, &rows, &bare, target);
         println!();
     }
@@ -228,6 +242,7 @@ fn explain(plan: &Plan, columns: &[Column]) {
     println!(
         "tracexec: `debug -m '{}'`, which no exec passes. Stops some: `{TENTH}` in the storms, `{THIRD}` in \
          the builds. Bare ptrace follower: the least that ptrace can do (benches/programs/follower.c). \
+         --on: without -m, so that every program is looked after, and nothing comes of it. \
          Both straces: -f -qq -o /dev/null -e trace=execve; row (a), strace: {} spawns, against the bare \
          command with as many.",
         crate::measure::NEVER,

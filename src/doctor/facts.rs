@@ -13,6 +13,7 @@ use crate::launcher::terminal::Terminal;
 use crate::procfs::{self, Status};
 use crate::report::Trouble;
 use crate::source::ptrace::{self, Untraceable};
+use crate::sys::perf;
 
 /// The system.
 #[derive(Debug)]
@@ -32,6 +33,10 @@ pub struct Facts {
     /// What stands in /sys/kernel/security/lockdown.
     pub lockdown: Option<String>,
     pub perf_event_paranoid: Option<i32>,
+    /// By which error a breakpoint of our own was refused, if it was.
+    pub breakpoint: Option<i32>,
+    /// What becomes of a core that the kernel writes.
+    pub core_pattern: Option<String>,
     /// Whether our pid namespace is the first.
     pub first_pid_namespace: bool,
     /// Whether /proc shows our pid namespace.
@@ -84,6 +89,8 @@ impl Facts {
             lockdown: line("/sys/kernel/security/lockdown"),
             perf_event_paranoid: line("/proc/sys/kernel/perf_event_paranoid")
                 .and_then(|value| value.parse().ok()),
+            breakpoint: perf::probe().err().and_then(|error| error.raw_os_error()),
+            core_pattern: line("/proc/sys/kernel/core_pattern"),
             first_pid_namespace: fs::metadata("/proc/self/ns/pid")
                 .is_ok_and(|namespace| namespace.ino() == procfs::FIRST_PID_NAMESPACE),
             proc_is_ours: fs::read_link("/proc/self")
@@ -243,6 +250,8 @@ impl Facts {
             tracefs: Tracefs { folder: true, mounted: Some(TRACEFS[0]), readable: true },
             lockdown: Some("[none] integrity confidentiality".into()),
             perf_event_paranoid: Some(2),
+            breakpoint: None,
+            core_pattern: Some("core".into()),
             first_pid_namespace: true,
             proc_is_ours: true,
         }

@@ -9,7 +9,15 @@ use crate::source::ptrace::Untraceable;
 
 /// What a debugger needs, and what finds execs without privilege.
 pub fn tracing(facts: &Facts) -> Vec<Finding> {
-    vec![kernel(facts), ptrace(facts), tracer(facts), ptrace_scope(facts), seccomp(facts)]
+    vec![
+        kernel(facts),
+        ptrace(facts),
+        tracer(facts),
+        ptrace_scope(facts),
+        seccomp(facts),
+        breakpoints(facts),
+        cores(facts),
+    ]
 }
 
 /// What eBPF needs.
@@ -298,6 +306,42 @@ fn perf_event_paranoid(facts: &Facts) -> Finding {
             Finding::ok(check, format!("{value}; no value would do without the capabilities"))
         }
     }
+}
+
+/// What `--on fail` is cheap by.
+fn breakpoints(facts: &Facts) -> Finding {
+    let check = "breakpoints";
+    let Some(code) = facts.breakpoint else {
+        return Finding::ok(check, "the kernel's, for --on fail");
+    };
+    let error = std::io::Error::from_raw_os_error(code);
+    let finding = Finding::limited(
+        check,
+        format!(
+            "perf_event_open: {error}; --on fail looks at each system call instead, which is slower"
+        ),
+    );
+    let privileged = facts.own.has(CAP_PERFMON) || facts.own.has(CAP_SYS_ADMIN);
+    match facts.perf_event_paranoid {
+        None => finding.hint("use a kernel built with CONFIG_PERF_EVENTS, with /proc mounted"),
+        Some(3..) if !privileged => {
+            finding.hint("run it with CAP_PERFMON, or: sysctl kernel.perf_event_paranoid=2")
+        }
+        Some(_) if facts.own.seccomp => {
+            finding.hint("allow perf_event_open(2) in the filter of the container (seccomp)")
+        }
+        Some(_) => finding.hint("the processor, or the virtual machine, has no breakpoints to set"),
+    }
+}
+
+/// Where the kernel's cores go, which is not where ours do.
+fn cores(facts: &Facts) -> Finding {
+    let pattern = facts.core_pattern.as_deref().unwrap_or("unknown");
+    let pattern = crate::escape::text(pattern.as_bytes());
+    Finding::ok(
+        "core_pattern",
+        format!("{pattern}; --save core does without it, and without limits"),
+    )
 }
 
 fn pid_namespace(facts: &Facts) -> Finding {

@@ -24,6 +24,7 @@ const NT_FILE: u32 = 0x4649_4c45;
 const REGISTERS_32: usize = 68;
 
 /// All notes, one after the other.
+#[derive(Debug)]
 pub struct Notes {
     pub bytes: Vec<u8>,
     pub bits32: bool,

@@ -67,8 +67,8 @@ impl Backtracer {
     }
 
     /// Whether it reads a core.
-    pub fn wants_core(&self) -> bool {
-        self.on_core
+    pub fn wants_core(&self, subject: &Subject) -> bool {
+        self.on_core || subject.prepared.is_some()
     }
 
     /// Has the debugger write to `file`.
@@ -87,8 +87,14 @@ impl Backtracer {
             ..Findings::default()
         };
         let values = Values { pid, hit, program, findings: &findings };
-        let mut words = self.recipe.words(&values);
-        if self.on_core {
+        let mut words = if self.wants_core(subject) && !self.on_core {
+            let mut recipe = self.recipe.clone();
+            recipe.debugger.command = gdb_on_core_words();
+            recipe.words(&values)
+        } else {
+            self.recipe.words(&values)
+        };
+        if self.wants_core(subject) {
             words.extend(["--core".into(), core.as_os_str().to_os_string()].map(ReadyWord::Text));
         }
         let arguments: Vec<String> = subject.program.argv.iter().map(escape::word).collect();
@@ -131,6 +137,25 @@ fn on_core_words() -> Vec<Word> {
         vec![Piece::Value(Placeholder::File("report".to_string()))],
         text("--file"),
         exe.to_vec(),
+    ]
+}
+
+/// The same for gdb, which can otherwise do without a core.
+fn gdb_on_core_words() -> Vec<Word> {
+    let text = |text: &str| vec![Piece::Text(text.to_string())];
+    let file = |name: &str| vec![Piece::Value(Placeholder::File(name.to_string()))];
+    let exe = [text("--se=/proc/"), vec![Piece::Value(Placeholder::Pid)], text("/exe")].concat();
+    vec![
+        vec![Piece::Value(Placeholder::Program)],
+        text("-q"),
+        text("-batch"),
+        text("-nx"),
+        vec![Piece::Value(Placeholder::Sysroot)],
+        text("-ix"),
+        file("before"),
+        exe,
+        text("-x"),
+        file("report"),
     ]
 }
 

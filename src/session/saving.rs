@@ -1,5 +1,6 @@
 //! Matches of which something is saved before anything else becomes of them.
 
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -10,11 +11,11 @@ use super::stages::{End, What};
 use super::{Session, line};
 use crate::diagnose;
 use crate::fault;
-use crate::hits::{Saving, Stage};
+use crate::hits::{Hit, Saving, Stage};
 use crate::judge::Notice;
 use crate::save::{Saved, Subject};
 use crate::source::ptrace::{admit, wrap};
-use crate::source::{Admit, Held, Holder, ParkError};
+use crate::source::{Admit, Held, Holder, Lent, ParkError};
 use crate::sys::{self, Pid};
 use crate::wrapped::{WrapError, WrapOrder};
 
@@ -50,6 +51,15 @@ impl Holder for Resting {
     }
 }
 
+/// A hit that has been saved, and is its source's again if that can be.
+fn waiting(hit: &Hit, lent: Lent, is_waited_for: bool) -> io::Result<Held> {
+    if let Some(held) = lent.take_back(hit.pidfd.try_clone()?) {
+        return Ok(held);
+    }
+    let resting = Resting { pidfd: hit.pidfd.try_clone()?, is_waited_for };
+    Ok(Held::new(hit.pid, hit.pidfd.try_clone()?, Arc::new(resting)))
+}
+
 impl Session {
     /// Parks a match, and has a thread save it.
     pub(super) fn save(&mut self, index: usize) {
@@ -61,18 +71,22 @@ impl Session {
         // The debugger that writes the backtrace is a child of ours.
         let restricted = fault::admit() || (diagnose::ptrace_scope() == Some(1) && !privileged());
         let ours = std::process::id() as Pid;
-        if let Err(error) = held.park(if restricted { Admit::Process(ours) } else { Admit::AsIs }) {
-            self.stages.tell(hit, What::Over((&error).into(), Some(&error.to_string())));
-            self.release_guard(pid);
-            return self.not_parked(&what, pid, &error);
-        }
+        let admit = if restricted { Admit::Process(ours) } else { Admit::AsIs };
+        let (prepared, lent) = match held.lend(admit, hit.focus) {
+            Ok(lent) => lent,
+            Err(error) => {
+                self.stages.tell(hit, What::Over((&error).into(), Some(&error.to_string())));
+                self.release_guard(pid);
+                return self.not_parked(&what, pid, &error);
+            }
+        };
         let Ok(pidfd) = hit.pidfd.try_clone() else {
             // Without descriptors there is nothing to save into, either.
             hit.send_continue();
             return self.release_guard(pid);
         };
         let cancelled = Arc::new(AtomicBool::new(false));
-        hit.stage = Stage::Saving(Saving { cancelled: Arc::clone(&cancelled) });
+        hit.stage = Stage::Saving(Saving { lent, cancelled: Arc::clone(&cancelled) });
         let subject = Subject {
             pid,
             pidfd,
@@ -80,6 +94,7 @@ impl Session {
             program: hit.program.as_ref().clone(),
             focus: hit.focus,
             moment: hit.moment,
+            prepared,
         };
         let sender = self.sender.clone();
         let save = move || {
@@ -104,9 +119,13 @@ impl Session {
         let by_ptrace = self.source.totals().is_none();
         let Some(hit) = self.hits.iter_mut().find(|hit| hit.id == id) else { return };
         let is_waited_for = by_ptrace && command == Some(hit.pid);
-        if !matches!(hit.stage, Stage::Saving(_)) {
-            return;
-        }
+        let lent = match std::mem::replace(&mut hit.stage, Stage::Over) {
+            Stage::Saving(saving) => saving.lent,
+            other => {
+                hit.stage = other;
+                return;
+            }
+        };
         let what = line(&hit.program);
         if let Some(folder) = &saved.folder {
             let names: Vec<&str> = saved.what.iter().map(|kind| kind.name()).collect();
@@ -118,13 +137,8 @@ impl Session {
             self.report.warn(format!("{what}: {why}"));
         }
         hit.folder = saved.folder;
-        hit.stage = match hit.pidfd.try_clone().and_then(|ours| Ok((ours, hit.pidfd.try_clone()?)))
-        {
-            Ok((ours, pidfd)) => Stage::Waiting(Held::new(
-                hit.pid,
-                pidfd,
-                Arc::new(Resting { pidfd: ours, is_waited_for }),
-            )),
+        hit.stage = match waiting(hit, lent, is_waited_for) {
+            Ok(held) => Stage::Waiting(held),
             Err(_) => {
                 hit.send_continue();
                 Stage::Over

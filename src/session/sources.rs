@@ -56,6 +56,7 @@ impl Start<'_> {
             moments: self.config.moments,
             all_signals: self.config.filter.asks_for_signals(),
             all_statuses: self.config.filter.asks_for_status(),
+            at_the_last: matches!(self.config.action, config::Action::Nothing),
         };
         let source =
             PtraceSource::start(self.command(), keep, look, (self.matcher)(), move |event| {

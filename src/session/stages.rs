@@ -51,7 +51,7 @@ pub(super) enum End {
 impl From<&ParkError> for End {
     fn from(error: &ParkError) -> End {
         match error {
-            ParkError::Gone | ParkError::Dying(_) => End::Ended,
+            ParkError::Gone | ParkError::Dying(_) | ParkError::Leaving => End::Ended,
             ParkError::StillRunning(_) | ParkError::LetGo | ParkError::Refused(_) => End::Released,
         }
     }

@@ -9,6 +9,8 @@ pub mod attach;
 mod follow;
 mod hold;
 mod inject;
+mod leaving;
+mod lend;
 mod mailbox;
 mod memory;
 mod moments;

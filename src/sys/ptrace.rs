@@ -19,6 +19,11 @@ pub fn seize(pid: Pid, options: c_int) -> io::Result<()> {
     ptrace(libc::PTRACE_SEIZE, pid, 0, options as usize).map(drop)
 }
 
+/// PTRACE_SETOPTIONS.
+pub fn set_options(pid: Pid, options: c_int) -> io::Result<()> {
+    ptrace(libc::PTRACE_SETOPTIONS, pid, 0, options as usize).map(drop)
+}
+
 /// PTRACE_CONT, delivering `signal` (0: none).
 pub fn cont(pid: Pid, signal: c_int) -> io::Result<()> {
     ptrace(libc::PTRACE_CONT, pid, 0, signal as usize).map(drop)
@@ -82,18 +87,21 @@ pub struct Signalled {
     pub address: u64,
     /// Where somebody has sent it.
     pub sender: Pid,
+    /// Where it is about a descriptor.
+    pub descriptor: c_int,
 }
 
 /// PTRACE_GETSIGINFO.
 pub fn signal_info(pid: Pid) -> io::Result<Signalled> {
     let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
     ptrace(libc::PTRACE_GETSIGINFO, pid, 0, info.as_mut_ptr() as usize)?;
-    // SAFETY: the kernel has filled it; all bit patterns are valid, and both are mere numbers whatever
-    // the signal.
+    // SAFETY: the kernel has filled it; all bit patterns are valid, and these are mere numbers whatever
+    // the signal. si_fd, which libc has no name for, is the seventh word.
     unsafe {
+        let descriptor = info.as_ptr().cast::<c_int>().add(6).read();
         let info = info.assume_init();
         let (address, sender) = (info.si_addr() as u64, info.si_pid());
-        Ok(Signalled { code: info.si_code, address, sender })
+        Ok(Signalled { code: info.si_code, address, sender, descriptor })
     }
 }
 
@@ -151,6 +159,14 @@ pub fn at_call(pid: Pid) -> io::Result<AtCall> {
         EXIT => AtCall::Exit(words[3] as i64),
         _ => AtCall::Neither,
     })
+}
+
+/// PTRACE_GETSIGMASK: the signals that a tracee blocks, signal 1 in the lowest bit.
+pub fn signal_mask(tid: Pid) -> io::Result<u64> {
+    const GETSIGMASK: libc::c_uint = 0x420a;
+    let mut mask = 0u64;
+    ptrace(GETSIGMASK, tid, size_of_val(&mask), &raw mut mask as usize)?;
+    Ok(mask)
 }
 
 /// PTRACE_GETEVENTMSG.

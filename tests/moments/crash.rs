@@ -114,6 +114,19 @@ fn what_a_program_handles_itself_is_not_held() {
 }
 
 #[test]
+fn a_forked_child_is_named_by_its_own_pid() {
+    let world = World::new();
+    let program = world.fixture("dies", &[]).display().to_string();
+    let args = ["debug", "--on", "crash", "--hold", "--", &program, "forked"];
+    let mut running = world.start(world.tracexec(args));
+    let pid = pid_in(&running.stderr_line(": held"));
+    eventually("state T", || (state(pid) == Some('T')).then_some(()));
+    assert_ne!(status_of(pid, "PPid"), Some(running.pid().to_string()));
+    assert_eq!(world.run(["release", &pid.to_string()]).code(), 0);
+    assert_eq!(finish(running).code(), 0);
+}
+
+#[test]
 fn in_a_pipeline_under_a_shell_the_others_go_on() {
     let world = World::new();
     let program = world.fixture("dies", &[]).display().to_string();

@@ -28,6 +28,33 @@ fn at_any_point_a_program_does_what_it_was_about_to_do() {
     }
 }
 
+/// A breakpoint's signal that we did not live to see must not end anybody.
+#[test]
+fn killed_while_many_exit_it_changes_nobody_s_status() {
+    let world = World::new();
+    let program = world.fixture("dies", &[]).display().to_string();
+    let out = world.path("out");
+    // Followed, and never held.
+    let wanted = "basename=dies and status=77";
+    let one = format!("{program} $m; echo $m $? >>{}", out.display());
+    let script =
+        format!("for i in $(seq 50); do for m in well exit; do ({one}) & done; done; wait");
+    let lines = || std::fs::read_to_string(&out).unwrap_or_default();
+    for after in [5, 25, 45, 65, 85] {
+        let _ = std::fs::remove_file(&out);
+        let args = ["debug", "--on", "fail", "-m", wanted, "--hold", "--", "sh", "-c", &script];
+        let running = world.start(world.tracexec(args));
+        eventually("some exits", || (lines().lines().count() >= after).then_some(()));
+        running.signal(libc::SIGKILL);
+        finish(running);
+        eventually("all exits", || (lines().lines().count() == 100).then_some(()));
+        for (line, count) in [("well 0\n", 50), ("exit 3\n", 50)] {
+            assert_eq!(lines().matches(line).count(), count, "{}", lines());
+        }
+        nothing_is_left_of(&world);
+    }
+}
+
 #[test]
 fn told_to_end_it_lets_all_run_to_their_own_end() {
     let world = World::new();

@@ -14,14 +14,17 @@ const WAYS: [Way; 4] = [
 
 #[test]
 fn each_way_to_leave_is_held_with_its_stack() {
-    each_is_held("fail", &[], &WAYS, "");
+    each_is_held("fail", &[], &WAYS[..2], "");
+    each_is_held("fail=calls", &[], &WAYS, "");
     each_is_held("fail", &["-static"], &WAYS, "");
-    each_is_held("fail", &["-m32"], &WAYS, "");
+    each_is_held("fail", &["-m32"], &WAYS[..2], "");
+    each_is_held("fail=calls", &["-m32"], &WAYS, "");
 }
 
 #[test]
 fn a_thread_that_ends_the_process_is_shown() {
-    each_is_held("fail", &[], &WAYS[..3], "thread");
+    each_is_held("fail", &[], &WAYS[..2], "thread");
+    each_is_held("fail=calls", &[], &WAYS[..3], "thread");
     each_is_held("fail", &["-static"], &WAYS[..3], "thread");
 }
 
@@ -42,6 +45,71 @@ fn a_return_from_main_is_held_and_a_success_is_not() {
     assert_eq!(outcome.out(), "3\n0\n0\n", "{}", outcome.stderr);
     assert_eq!(outcome.stderr.matches("exit with status 0").count(), 2, "{}", outcome.stderr);
     nothing_is_left_of(&world);
+}
+
+#[test]
+fn an_exit_that_no_breakpoint_sees_is_told_of() {
+    let world = World::new();
+    let program = world.fixture("dies", &[]).display().to_string();
+    let options = ["--on", "fail", "-m", "basename=dies", "--list"];
+    let outcome = world.debug_sh(&options, &format!("{program} exit_group; echo $?"));
+    assert_eq!(outcome.out(), "3\n", "{}", outcome.stderr);
+    // Where the kernel allows no breakpoints, calls are looked at.
+    if !outcome.stderr.contains("is about to exit with status 3 (basename=dies)\n") {
+        let told = outcome.stderr.contains("status 3 (basename=dies): past the C library");
+        assert!(told, "{}", outcome.stderr);
+        assert!(outcome.stderr.contains("hint: fail=calls"), "{}", outcome.stderr);
+    }
+}
+
+#[test]
+fn a_program_s_own_signals_are_its_own_and_one_that_blocks_them_is_held_all_the_same() {
+    let world = World::new();
+    let program = world.fixture("dies", &[]).display().to_string();
+    let own = "import os, signal; got = []\n\
+        signal.signal(signal.SIGURG, lambda *_: got.append(1))\n\
+        os.kill(os.getpid(), signal.SIGURG)\n\
+        os._exit(4 + len(got))";
+    let blocked = format!(
+        "import os, signal; signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 64))\n\
+         os.execv('{program}', ['dies', 'exit'])"
+    );
+    let script = format!("python3 -c \"{own}\"; echo $?; python3 -c \"{blocked}\"; echo $?");
+    let options = ["--on", "fail", "--debugger", "gdb-backtrace", "--in", "background"];
+    let outcome = world.debug_sh(&options, &script);
+    assert_eq!(outcome.out(), "5\n3\n", "{}", outcome.stderr);
+    for status in [5, 3] {
+        let says = format!("is about to exit with status {status}");
+        assert!(outcome.stderr.contains(&says), "{says}: {}", outcome.stderr);
+    }
+    assert!(!outcome.stderr.contains("it was not held"), "{}", outcome.stderr);
+}
+
+#[test]
+fn what_was_held_and_let_go_leaves_as_before() {
+    let world = World::new();
+    let until = world.fixture("until", &[]);
+    let flag = world.path("flag");
+    // Held for its time, and let go, it must not run into a breakpoint that nobody looks at.
+    let script = format!("{} {}; echo $?", until.display(), flag.display());
+    let args = ["debug", "--on", "fail,hang=200ms", "-m", "basename=until", "--hold"];
+    let mut running = world.start(world.tracexec(args.iter().chain(&["--", "sh", "-c", &script])));
+    let pid = super::support::pid_in(&running.stderr_line(": held"));
+    assert_eq!(world.run(["release", &pid.to_string()]).code(), 0);
+    std::fs::write(&flag, "").unwrap();
+    assert_eq!(super::support::finish(running).out(), "running\n5\n");
+}
+
+#[test]
+fn after_the_last_match_nobody_runs_into_a_breakpoint() {
+    let world = World::new();
+    let program = world.fixture("dies", &[]).display().to_string();
+    let script = format!(
+        "for i in $(seq 60); do ({program} well || echo wrong $?) & done; {program} null; wait; echo done"
+    );
+    let options = ["--on", "crash,fail", "--once", "--debugger", "gdb-backtrace"];
+    let outcome = world.debug_sh(&[&options[..], &["--in", "background"]].concat(), &script);
+    assert_eq!(outcome.out(), "done\n", "{}", outcome.stderr);
 }
 
 #[test]

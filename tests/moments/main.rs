@@ -7,6 +7,9 @@ mod crash;
 mod death;
 mod fail;
 mod hang;
+
+mod saved;
+mod sources;
 mod trees;
 mod words;
 

@@ -1,4 +1,4 @@
-//! Under make and CTest: only what went wrong is held, and the runner's own verdict is what it was.
+//! Under make, CTest and Meson: only what went wrong is held, and the runner's own verdict is what it was.
 
 use std::fs;
 
@@ -40,6 +40,42 @@ fn under_make_the_leaves_are_held_and_make_fails_as_before() {
         fs::read_to_string(world.path("out")).unwrap().lines().map(String::from).collect();
     out.sort();
     assert_eq!(out, ["exit 3", "null 139", "well 0", "x 0"]);
+    nothing_is_left_of(&world);
+}
+
+#[test]
+fn under_meson_each_test_has_its_verdict() {
+    let world = World::new();
+    // Meson builds it itself.
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/dies.c");
+    world.file("dies.c", fs::read_to_string(source).unwrap());
+    let tests: String = ["null", "exit", "well", "x"]
+        .iter()
+        .map(|mode| format!("test('{mode}', dies, args: '{mode}')\n"))
+        .collect();
+    let rules = "project('p', 'c')\n\
+        dies = executable('dies', 'dies.c', dependencies: dependency('threads'))\n";
+    world.file("meson.build", format!("{rules}{tests}"));
+    let build = world.path("build");
+    let setup = std::process::Command::new("meson")
+        .args(["setup", "-Dbuildtype=debug"])
+        .args([&build, world.dir.path()])
+        .output()
+        .unwrap();
+    assert!(setup.status.success(), "{}", String::from_utf8_lossy(&setup.stdout));
+    let meson = ["meson", "test", "-C", build.to_str().unwrap(), "--num-processes", "2"];
+    let options = ["-m", "basename=dies", "--"];
+    let outcome = world.run(["debug"].iter().chain(&OPTIONS).chain(&options).chain(&meson));
+    assert_two_hits(&outcome);
+    let out = outcome.out();
+    for verdict in ["null FAIL", "exit FAIL", "well OK", "x OK"] {
+        let (name, result) = verdict.split_once(' ').unwrap();
+        let line = out.lines().find(|line| line.split_ascii_whitespace().nth(1) == Some(name));
+        assert!(line.is_some_and(|line| line.contains(result)), "{verdict}: {out}");
+    }
+    assert!(out.contains("killed by signal 11 SIGSEGV") && out.contains("exit status 3"), "{out}");
+    // As many as failed.
+    assert_eq!(outcome.code(), 2, "{out}");
     nothing_is_left_of(&world);
 }
 

@@ -50,8 +50,11 @@ fn whatever_is_not_ok_says_what_to_do() {
     facts.btf = false;
     facts.lockdown = Some("none integrity [confidentiality]".into());
     facts.perf_event_paranoid = None;
+    facts.breakpoint = Some(libc::EPERM);
     facts.first_pid_namespace = false;
-    for finding in tracing(&facts).into_iter().chain(ebpf(&facts)) {
+    // Of a core_pattern there is nothing to be said against.
+    let findings = tracing(&facts).into_iter().chain(ebpf(&facts));
+    for finding in findings.filter(|finding| finding.check != "core_pattern") {
         assert!(finding.state != State::Ok && finding.hint.is_some(), "{finding:?}");
     }
 }
@@ -242,6 +245,31 @@ fn perf_event_paranoid_is_in_the_way_of_capabilities_alone() {
     check(&of(4, CAP_BPF | CAP_PERFMON, || Ebpf::Loads), State::Ok, "4", "");
     check(&of(4, u64::MAX, refused), State::Ok, "4", "");
     check(&of(-1, 0, refused), State::Ok, "-1", "");
+}
+
+#[test]
+fn what_refuses_a_breakpoint_is_named() {
+    let of = |error, paranoid, capabilities, seccomp| {
+        found(breakpoints, |facts| {
+            facts.breakpoint = error;
+            facts.perf_event_paranoid = paranoid;
+            facts.own.effective_capabilities = capabilities;
+            facts.own.seccomp = seccomp;
+        })
+    };
+    check(&of(None, Some(4), 0, true), State::Ok, "--on fail", "");
+    let (access, refused) = (Some(libc::EACCES), Some(libc::EPERM));
+    check(&of(access, Some(3), 0, false), State::Limited, "Permission denied", "sysctl");
+    check(&of(refused, Some(2), 0, true), State::Limited, "Operation not permitted", "seccomp");
+    check(&of(Some(libc::ENOENT), None, 0, false), State::Limited, "No such", "CONFIG_PERF");
+    check(&of(Some(libc::ENODEV), Some(2), 0, false), State::Limited, "No such", "processor");
+}
+
+#[test]
+fn where_the_kernel_s_cores_go_is_told_and_no_matter() {
+    let finding = found(cores, |facts| facts.core_pattern = Some("|/bin/\u{1b}[2Jx %p".into()));
+    check(&finding, State::Ok, "--save core", "");
+    assert!(!format!("{finding:?}").contains('\u{1b}'));
 }
 
 #[test]

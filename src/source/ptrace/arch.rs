@@ -8,7 +8,7 @@ compile_error!("tracexec knows x86_64 only so far; src/source/ptrace/arch.rs is 
 
 #[cfg(target_arch = "x86_64")]
 mod x86_64 {
-    use crate::sys::Call;
+    use crate::sys::{self, Call, Pid};
 
     /// The general registers.
     pub use libc::user_regs_struct as Registers;
@@ -91,6 +91,15 @@ mod x86_64 {
         new
     }
 
+    /// The first argument of a function at whose first instruction a thread is.
+    pub fn first_argument(tid: Pid, registers: &Registers) -> std::io::Result<u64> {
+        if is_32_bit(registers) {
+            sys::peek(tid, registers.rsp + 4).map(|word| word & 0xffff_ffff)
+        } else {
+            Ok(registers.rdi)
+        }
+    }
+
     /// AUDIT_ARCH_X86_64, and AUDIT_ARCH_I386 for 32-bit calls.
     const ARCH_64: u32 = 0xc000_003e;
     const ARCH_32: u32 = 0x4000_0003;
@@ -123,6 +132,12 @@ mod x86_64 {
             _ => return None,
         };
         Some(ExecCall { at, compat })
+    }
+
+    /// The same for a thread that is in a call.
+    pub fn in_exit_call(registers: &Registers) -> Option<bool> {
+        let arch = if is_32_bit(registers) { ARCH_32 } else { ARCH_64 };
+        exit_call(Call { number: registers.orig_rax, first: 0, arch })
     }
 
     /// Registers which, at the entry of a call, skip it and have it made anew: both instructions that

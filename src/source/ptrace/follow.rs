@@ -3,10 +3,11 @@
 //! that does.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::leaving::{Libraries, Way};
 use crate::judge::Candidate;
 use crate::moment::{Moments, What, signals};
 use crate::procfs::{Stat, Status};
@@ -20,6 +21,8 @@ pub struct Look {
     pub all_signals: bool,
     /// A status of 0, too.
     pub all_statuses: bool,
+    /// What fails is only saved from: it need not be able to turn back.
+    pub at_the_last: bool,
 }
 
 impl Look {
@@ -39,10 +42,14 @@ struct Entry {
     /// None: the filter has ruled it out.
     candidate: Option<Arc<Candidate>>,
     parent: Pid,
+    /// How it is caught when it leaves, if that is looked for.
+    way: Option<Way>,
     /// Whether it has executed something since it was forked.
     executed: bool,
     /// Since when it has not been waiting for a candidate that comes from it.
     since: Instant,
+    /// Whether it has been seen to leave.
+    left: bool,
     /// Whether it has been found to hang.
     hung: bool,
     /// What comes from it and was told of.
@@ -61,9 +68,12 @@ pub struct Followed {
     processes: HashMap<Pid, Entry>,
     /// The processes of threads, by thread id.
     threads: HashMap<Pid, Pid>,
+    /// Tasks that are beyond their last stop.
+    leaving: HashSet<Pid>,
     /// When a process is to be looked at. What has ended since is passed over.
     due: BinaryHeap<Reverse<(Instant, Pid)>>,
     alarm: Option<Alarm>,
+    libraries: Libraries,
 }
 
 impl Followed {
@@ -72,8 +82,10 @@ impl Followed {
             look,
             processes: HashMap::new(),
             threads: HashMap::new(),
+            leaving: HashSet::new(),
             due: BinaryHeap::new(),
             alarm: None,
+            libraries: Libraries::new(look.moments.calls, look.at_the_last),
         }
     }
 
@@ -97,7 +109,16 @@ impl Followed {
         if let (Some(time), Some(_)) = (self.look.moments.hang, &candidate) {
             self.look_at(pid, since + time);
         }
-        let entry = Entry { candidate, parent, executed, since, hung: false, told: None };
+        let way = match &candidate {
+            Some(_) if self.look.moments.fail && executed => Some(self.libraries.at_exec(pid)),
+            Some(_) if self.look.moments.fail => {
+                let way = self.processes.get(&parent).and_then(|entry| entry.way.as_ref());
+                Some(self.libraries.forked(pid, way))
+            }
+            _ => None,
+        };
+        let entry =
+            Entry { candidate, parent, way, executed, since, left: false, hung: false, told: None };
         self.processes.insert(pid, entry);
     }
 
@@ -142,12 +163,76 @@ impl Followed {
     /// Whether a task's system calls are looked at.
     pub fn watches_calls(&self, tid: Pid) -> bool {
         let process = self.threads.get(&tid).unwrap_or(&tid);
-        self.look.moments.fail && self.candidate(*process).is_some()
+        self.processes.get(process).is_some_and(|entry| matches!(entry.way, Some(Way::Calls)))
+    }
+
+    /// How a process is caught when it leaves.
+    pub fn way(&self, pid: Pid) -> Option<&Way> {
+        self.processes.get(&pid)?.way.as_ref()
+    }
+
+    /// It has been seen to leave.
+    pub fn leaves(&mut self, pid: Pid) {
+        if let Some(entry) = self.processes.get_mut(&pid) {
+            entry.left = true;
+        }
+    }
+
+    /// A process that has ended by an exit that its breakpoint has not seen.
+    pub fn left_unseen(&self, pid: Pid) -> Option<&Arc<Candidate>> {
+        let entry = self.processes.get(&pid)?;
+        let unseen = matches!(entry.way, Some(Way::Exit(..) | Way::Entry(_))) && !entry.left;
+        entry.candidate.as_ref().filter(|_| unseen)
+    }
+
+    /// A program's libraries are there.
+    pub fn loaded(&mut self, pid: Pid) {
+        let others = self.threads.iter().filter(|(_, process)| **process == pid);
+        let others: Vec<Pid> = others.map(|(tid, _)| *tid).collect();
+        if let Some(entry) = self.processes.get_mut(&pid) {
+            // The breakpoint at the entry goes first: there are but four.
+            entry.way = None;
+            entry.way = Some(self.libraries.at_entry(pid, &others));
+        }
+    }
+
+    /// A task is in its first stop, or in another one: how it is caught must be known before it goes on.
+    pub fn begins(&mut self, tid: Pid) {
+        if !self.look.moments.fail {
+            return;
+        }
+        if let Some(pid) = self.process_of(tid)
+            && pid != tid
+            && let Some(way) = self.processes.get_mut(&pid).and_then(|entry| entry.way.as_mut())
+        {
+            self.libraries.threaded(tid, way);
+        }
+    }
+
+    /// A task goes on from its last stop.
+    pub fn passes_its_last(&mut self, tid: Pid) {
+        self.leaving.insert(tid);
+    }
+
+    /// Whether a task may still stop.
+    pub fn may_stop(&self, tid: Pid) -> bool {
+        !self.leaving.contains(&tid)
+    }
+
+    /// Whether a process that executes a program may have been stopped at its exit, and its children.
+    pub fn is_at_the_last(&self) -> bool {
+        self.look.moments.fail && self.look.at_the_last
     }
 
     /// A task is no more, or is ours no longer.
     pub fn ended(&mut self, tid: Pid) {
-        self.threads.remove(&tid);
+        self.leaving.remove(&tid);
+        if let Some(process) = self.threads.remove(&tid)
+            && let Some(entry) = self.processes.get_mut(&process)
+            && let Some(Way::Exit(_, breakpoints)) = &mut entry.way
+        {
+            breakpoints.remove(&tid);
+        }
         let Some(entry) = self.processes.remove(&tid) else { return };
         if entry.candidate.is_some() && self.look.moments.hang.is_some() {
             let now = Instant::now();

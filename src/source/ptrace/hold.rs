@@ -12,6 +12,7 @@ use super::admit::{gone, ptracer};
 use super::arch::{self, Registers};
 use super::inject::{self, Failed};
 use super::stop::Report;
+use crate::dump::{DumpError, Focus, Prepared};
 use crate::fault;
 use crate::judge::Candidate;
 use crate::moment::Happened;
@@ -37,6 +38,10 @@ pub enum Cause {
     Signal(i32),
     /// On its way into a call that ends the process; these were the registers.
     Leaving(Box<Registers>),
+    /// At a breakpoint.
+    Reached,
+    /// At its exit, from which there is no way back.
+    Last,
     /// Nothing: it was interrupted.
     Time,
 }
@@ -77,6 +82,7 @@ impl Hold {
                 sys::set_registers(happened.tid, &arch::call_again(registers))?;
                 threads.insert(happened.tid, Rest::With(0));
             }
+            Cause::Reached | Cause::Last => drop(threads.insert(happened.tid, Rest::With(0))),
             Cause::Time => {}
         }
         fault::point("moment-begun");
@@ -84,10 +90,10 @@ impl Hold {
     }
 
     /// Stops the threads that are not on their way to it yet; whether all are there.
-    pub fn gather(&mut self) -> bool {
+    pub fn gather(&mut self, may_stop: impl Fn(Pid) -> bool) -> bool {
         for tid in procfs::threads(self.pid).unwrap_or_default() {
             // A new one that nobody traces yet is in its first stop soon, and is looked for then.
-            if !self.threads.contains_key(&tid) && sys::interrupt(tid).is_ok() {
+            if !self.threads.contains_key(&tid) && may_stop(tid) && sys::interrupt(tid).is_ok() {
                 self.threads.insert(tid, Rest::Coming);
             }
         }
@@ -101,6 +107,7 @@ impl Hold {
             | Report::NewTask { .. }
             | Report::Syscall
             | Report::Seccomp
+            | Report::Leaving
             | Report::Other => {
                 if report == Report::Syscall {
                     leave_later(tid);
@@ -121,6 +128,12 @@ impl Hold {
     /// A thread of it is no more.
     pub fn lost(&mut self, tid: Pid) {
         self.threads.remove(&tid);
+    }
+
+    /// What a core says of it, where it cannot be parked.
+    pub fn prepare(&self, focus: Focus) -> Option<Result<Prepared, DumpError>> {
+        let tids: Vec<Pid> = self.threads.keys().copied().collect();
+        matches!(self.cause, Cause::Last).then(|| Prepared::of_traced(self.pid, &tids, focus))
     }
 
     /// Lets it do what it was about to do. `resume` lets a thread run on with a signal.
@@ -146,6 +159,9 @@ impl Hold {
     pub fn park(&self, admit: Admit) -> Result<Option<String>, ParkError> {
         if Status::read(self.pid).map_err(|_| ParkError::Gone)?.is_killed() {
             return Err(ParkError::Dying(libc::SIGKILL));
+        }
+        if let Cause::Last = self.cause {
+            return Err(ParkError::Leaving);
         }
         let trouble = match ptracer(admit) {
             Some(ptracer) => self.admit(ptracer)?,

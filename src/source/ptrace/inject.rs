@@ -40,7 +40,7 @@ impl From<io::Error> for Failed {
 }
 
 /// Where the process is stopped.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum At {
     /// At PTRACE_EVENT_EXEC, inside execve.
     Exec,
@@ -82,7 +82,8 @@ pub fn set_ptracer_amid(
     }
     let bits32 = arch::is_32_bit(&sys::get_registers(tid)?);
     let auxv = std::fs::read(procfs::path(pid, "auxv"))?;
-    let Some(vdso) = vdso(&auxv, if bits32 { 4 } else { 8 }) else {
+    let vdso = procfs::auxiliary(&auxv, if bits32 { 4 } else { 8 }, AT_SYSINFO_EHDR);
+    let Some(vdso) = vdso.filter(|&at| at != 0) else {
         return Err(Failed::Impossible("it has no vdso".into()));
     };
     let e_shoff = if bits32 { 0x20 } else { 0x28 };
@@ -91,19 +92,6 @@ pub fn set_ptracer_amid(
         Signals::Kept(kept) => kept,
         Signals::Delivered => Vec::new(),
     })
-}
-
-/// AT_SYSINFO_EHDR of an auxiliary vector with words of that size.
-fn vdso(auxv: &[u8], word: usize) -> Option<u64> {
-    let number = |bytes: &[u8]| {
-        let mut whole = [0; 8];
-        whole[..word].copy_from_slice(bytes);
-        u64::from_le_bytes(whole)
-    };
-    auxv.chunks_exact(2 * word)
-        .find(|pair| number(&pair[..word]) == AT_SYSINFO_EHDR)
-        .map(|pair| number(&pair[word..]))
-        .filter(|&at| at != 0)
 }
 
 fn call(

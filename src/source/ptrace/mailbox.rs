@@ -9,6 +9,7 @@ use std::sync::mpsc::{self, RecvTimeoutError, SyncSender};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::dump::{Focus, Prepared};
 use crate::source::{Admit, Holder, ParkError};
 use crate::sys::{self, Pid};
 use crate::wrapped::{WrapError, WrapOrder};
@@ -23,6 +24,12 @@ pub enum Request {
     Release(Pid, SyncSender<()>),
     /// Detach from a waiting process and leave it in state T.
     Park(Pid, Admit, SyncSender<Result<Option<String>, ParkError>>),
+    /// The same for a while.
+    Lend(Pid, Admit, Focus, SyncSender<Result<Option<Prepared>, ParkError>>),
+    /// Trace again what was lent; whether that was possible.
+    TakeBack(Pid, SyncSender<bool>),
+    /// Forget what was lent.
+    GiveUp(Pid, SyncSender<()>),
     /// Have a waiting process execute another program in its place.
     Wrap(Pid, Box<WrapOrder>, SyncSender<Result<bool, WrapError>>),
     /// Let go of the whole tree.
@@ -113,6 +120,19 @@ impl Holder for Mailbox {
 
     fn park(&self, pid: Pid, admit: Admit) -> Result<Option<String>, ParkError> {
         self.call(|answer| Request::Park(pid, admit, answer)).unwrap_or(Err(ParkError::LetGo))
+    }
+
+    fn lend(&self, pid: Pid, admit: Admit, focus: Focus) -> Result<Option<Prepared>, ParkError> {
+        self.call(|answer| Request::Lend(pid, admit, focus, answer))
+            .unwrap_or(Err(ParkError::LetGo))
+    }
+
+    fn take_back(&self, pid: Pid) -> bool {
+        self.call(|answer| Request::TakeBack(pid, answer)).unwrap_or(false)
+    }
+
+    fn give_up(&self, pid: Pid) {
+        self.call(|answer| Request::GiveUp(pid, answer));
     }
 
     fn wrap(&self, pid: Pid, order: &WrapOrder) -> Result<bool, WrapError> {

@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use super::arch;
 use super::hold::{Cause, Hold};
+use super::leaving::Way;
 use super::stop::Report;
 use super::wait::Tracer;
 use crate::judge::Candidate;
 use crate::moment::{Happened, What};
 use crate::procfs::Status;
-use crate::source::{Judge, SourceEvent, Stop};
-use crate::sys::{self, Pid};
+use crate::source::{ExitStatus, Judge, SourceEvent, Stop};
+use crate::sys::{self, Pid, perf};
 
 /// Signals whose information has an address.
 const WITH_ADDRESS: [i32; 4] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL];
@@ -22,6 +23,10 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
         if self.waiting.holds.is_empty() {
             return false;
         }
+        let report = match report {
+            Report::Signal(signal) if self.breakpoint(tid, signal).is_some() => Report::Other,
+            other => other,
+        };
         let Some(pid) = self.waiting.followed.process_of(tid) else { return false };
         let Some(hold) = self.waiting.holds.get_mut(&pid) else { return false };
         if let Report::Ended(_) = report {
@@ -48,9 +53,45 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
 
     /// A signal is about to be delivered.
     pub(super) fn signalled(&mut self, tid: Pid, signal: i32) {
-        if self.is_crash(tid, signal).is_none() {
+        if let Some((pid, address)) = self.breakpoint(tid, signal) {
+            if self.leaves(pid, tid, address).is_none() {
+                self.waiting.resume(tid, 0);
+            }
+        } else if self.is_crash(tid, signal).is_none() {
             self.waiting.resume(tid, signal);
         }
+    }
+
+    /// Where a breakpoint of ours has sent this signal: the process and the address.
+    fn breakpoint(&mut self, tid: Pid, signal: i32) -> Option<(Pid, u64)> {
+        let followed = &mut self.waiting.followed;
+        if signal != perf::SIGNAL || !followed.look.moments.fail {
+            return None;
+        }
+        let pid = followed.process_of(tid)?;
+        let info = sys::signal_info(tid).ok()?;
+        Some((pid, followed.way(pid)?.reached(tid, &info)?))
+    }
+
+    /// Begins to hold a process that has called its library's `_exit`, if it is wanted.
+    fn leaves(&mut self, pid: Pid, tid: Pid, address: u64) -> Option<()> {
+        let registers = sys::get_registers(tid).ok()?;
+        let followed = &mut self.waiting.followed;
+        // The processor knows no breakpoint that comes late, but a machine that is emulated might.
+        if arch::program_counter(&registers) != address {
+            return None;
+        }
+        if let Way::Entry(_) = followed.way(pid)? {
+            followed.loaded(pid);
+            return None;
+        }
+        followed.leaves(pid);
+        let status = arch::first_argument(tid, &registers).ok()? as u8;
+        if !followed.look.at_status(status) {
+            return None;
+        }
+        let candidate = Arc::clone(followed.candidate(pid)?);
+        self.happens(pid, tid, candidate, What::Fail { status }, Cause::Reached)
     }
 
     /// Begins to hold a process which that signal ends, if it is wanted.
@@ -95,6 +136,49 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
         self.happens(pid, tid, candidate, What::Fail { status }, Cause::Leaving(registers))
     }
 
+    /// A task is about to end.
+    pub(super) fn exits(&mut self, tid: Pid) {
+        if self.is_leaving(tid).is_none() {
+            self.waiting.followed.passes_its_last(tid);
+            self.waiting.resume(tid, 0);
+        }
+    }
+
+    /// Begins to hold a process that leaves with this thread, if it is wanted.
+    fn is_leaving(&mut self, tid: Pid) -> Option<()> {
+        let status = sys::event_message(tid).ok()? as i32;
+        let ends_all = arch::in_exit_call(&sys::get_registers(tid).ok()?)?;
+        let followed = &mut self.waiting.followed;
+        if !libc::WIFEXITED(status)
+            || !followed.look.at_status(libc::WEXITSTATUS(status) as u8)
+            || (!ends_all && Status::read(tid).ok()?.threads > 1)
+        {
+            return None;
+        }
+        let pid = followed.process_of(tid)?;
+        let candidate = Arc::clone(followed.candidate(pid)?);
+        let what = What::Fail { status: libc::WEXITSTATUS(status) as u8 };
+        self.happens(pid, tid, candidate, what, Cause::Last)
+    }
+
+    /// A process has ended: if it has left by a call of its own, that could not be held.
+    pub(super) fn missed(&mut self, pid: Pid, status: ExitStatus) {
+        if !libc::WIFEXITED(status.0) {
+            return;
+        }
+        let what = What::Fail { status: libc::WEXITSTATUS(status.0) as u8 };
+        let followed = &self.waiting.followed;
+        if let Some(candidate) = followed.left_unseen(pid).cloned()
+            && what.status().is_some_and(|status| followed.look.at_status(status))
+            && followed.because_of(pid, what).is_none()
+        {
+            let happened = Happened { what, tid: pid, age: candidate.since.elapsed() };
+            if self.judge.wants(&candidate, happened) {
+                self.judge.missed(&candidate, happened);
+            }
+        }
+    }
+
     /// A candidate has run too long.
     pub(super) fn hangs(&mut self, pid: Pid) {
         let Some(candidate) = self.waiting.followed.candidate(pid).map(Arc::clone) else { return };
@@ -129,8 +213,9 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
 
     /// Stops what is left to stop of a process, and tells of it when nothing is.
     fn gather(&mut self, pid: Pid) {
+        let followed = &self.waiting.followed;
         let Some(hold) = self.waiting.holds.get_mut(&pid) else { return };
-        if hold.announced || !hold.gather() {
+        if hold.announced || !hold.gather(|tid| followed.may_stop(tid)) {
             return;
         }
         hold.announced = true;

@@ -16,6 +16,8 @@ pub enum Report {
     Trap,
     /// PTRACE_EVENT_STOP with a stopping signal: a group-stop.
     GroupStop,
+    /// PTRACE_EVENT_EXIT: the event message is its status.
+    Leaving,
     /// A system-call stop, where they were asked for.
     Syscall,
     /// PTRACE_EVENT_SECCOMP: a seccomp filter stops a call before it begins (only where execs are recorded).
@@ -45,6 +47,7 @@ impl Report {
             libc::PTRACE_EVENT_FORK | libc::PTRACE_EVENT_VFORK => Report::NewTask { clone: false },
             libc::PTRACE_EVENT_CLONE => Report::NewTask { clone: true },
             libc::PTRACE_EVENT_SECCOMP => Report::Seccomp,
+            libc::PTRACE_EVENT_EXIT => Report::Leaving,
             libc::PTRACE_EVENT_STOP if signal == libc::SIGTRAP => Report::Trap,
             libc::PTRACE_EVENT_STOP => Report::GroupStop,
             _ => Report::Other,

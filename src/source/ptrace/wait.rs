@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::admit::{gone, ptracer};
 use super::follow::{Followed, Look};
 use super::hold::Hold;
-use super::inject;
+use super::inject::{self, At};
 use super::mailbox::{Mailbox, Request};
 use super::memory::Stack;
 use super::stop::Report;
@@ -46,8 +46,10 @@ pub struct Tracer<J, E> {
 
 /// The processes that are kept in a stop, and those that are followed until something happens.
 pub(super) struct Waiting {
-    /// In their exec stop.
-    pids: HashSet<Pid>,
+    /// In their exec stop, or in one right after it.
+    pub pids: HashMap<Pid, At>,
+    /// In state T and traced by nobody, and to be taken back.
+    pub lent: HashSet<Pid>,
     pub holds: HashMap<Pid, Hold>,
     pub followed: Followed,
     mailbox: Arc<Mailbox>,
@@ -80,7 +82,13 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
         // Until it has executed COMMAND it is ours.
         followed.executed(launched.pid, None);
         Tracer {
-            waiting: Waiting { pids: HashSet::new(), holds: HashMap::new(), followed, mailbox },
+            waiting: Waiting {
+                pids: HashMap::new(),
+                lent: HashSet::new(),
+                holds: HashMap::new(),
+                followed,
+                mailbox,
+            },
             lineage: Lineage::new(keep, launched.pid),
             command: launched.pid,
             launched: Some(launched),
@@ -104,8 +112,9 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
             match sys::wait_tracee(-1) {
                 Ok(Some((pid, status))) => self.stopped(pid, Report::decode(status)),
                 Ok(None) => {}
-                // ECHILD: all are gone.
-                Err(_) => return,
+                // ECHILD: all are gone, and a request says what becomes of those that were lent.
+                Err(_) if self.waiting.lent.is_empty() => return,
+                Err(_) => sys::wait_for_wake(),
             }
         }
     }
@@ -122,6 +131,7 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
             Report::GroupStop => unless_gone(sys::listen(pid)),
             Report::Ended(status) => self.ended(pid, status),
             Report::Syscall => self.calls(pid),
+            Report::Leaving => self.exits(pid),
             Report::Seccomp | Report::Other => self.waiting.resume(pid, 0),
         }
     }
@@ -145,6 +155,10 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
         let mut facts = StoppedProcess::new(pid, place, |pid| Ok(Box::new(Stack::read(pid)?)));
         if let Some(lineage) = &mut self.lineage {
             lineage.executed(pid, &mut facts);
+        }
+        if self.waiting.followed.is_at_the_last() {
+            // What it was before may have been a candidate.
+            unless_gone(sys::set_options(pid, OPTIONS));
         }
         // What is ruled out, held or let go is no candidate; the judge says which one is.
         self.waiting.followed.executed(pid, None);
@@ -171,19 +185,22 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
         if let Some(lineage) = &mut self.lineage {
             lineage.seen(pid);
         }
-        if self.waiting.followed.look.moments.fail {
-            // Whether its calls are looked at must be known before it goes on.
-            self.waiting.followed.process_of(pid);
-        }
+        self.waiting.followed.begins(pid);
         self.waiting.resume(pid, 0);
     }
 
-    fn ended(&mut self, pid: Pid, status: ExitStatus) {
-        self.waiting.pids.remove(&pid);
+    /// A task is no more, or is ours no longer.
+    pub(super) fn forget(&mut self, pid: Pid) {
         self.waiting.followed.ended(pid);
         if let Some(lineage) = &mut self.lineage {
             lineage.ended(pid);
         }
+    }
+
+    pub(super) fn ended(&mut self, pid: Pid, status: ExitStatus) {
+        self.waiting.pids.remove(&pid);
+        self.missed(pid, status);
+        self.forget(pid);
         if pid == self.command {
             let failure = self.launched.take().and_then(Launched::failure);
             (self.tell)(match failure {
@@ -196,7 +213,8 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
     fn serve(&mut self, request: Request) -> Flow {
         match request {
             Request::Release(pid, answer) => {
-                if self.waiting.pids.remove(&pid) || self.waiting.holds.contains_key(&pid) {
+                if self.waiting.pids.remove(&pid).is_some() || self.waiting.holds.contains_key(&pid)
+                {
                     self.waiting.release(pid);
                 }
                 let _ = answer.send(());
@@ -204,6 +222,16 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
             Request::Park(pid, admit, answer) => {
                 let result = self.park(pid, admit);
                 let _ = answer.send(result);
+            }
+            Request::Lend(pid, admit, focus, answer) => {
+                let _ = answer.send(self.lend(pid, admit, focus));
+            }
+            Request::TakeBack(pid, answer) => {
+                let _ = answer.send(self.take_back(pid));
+            }
+            Request::GiveUp(pid, answer) => {
+                self.give_up(pid);
+                let _ = answer.send(());
             }
             Request::Wrap(pid, order, answer) => {
                 let result = self.wrap(pid, &order);
@@ -217,22 +245,15 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
         Flow::On
     }
 
-    fn park(&mut self, pid: Pid, admit: Admit) -> Result<Option<String>, ParkError> {
+    pub(super) fn park(&mut self, pid: Pid, admit: Admit) -> Result<Option<String>, ParkError> {
         let hold = self.waiting.holds.remove(&pid);
-        if !self.waiting.pids.remove(&pid) && hold.is_none() {
-            return Err(ParkError::Gone);
-        }
-        let result = match &hold {
-            Some(hold) => hold.park(admit),
-            None => park(pid, admit),
+        let result = match (&hold, self.waiting.pids.remove(&pid)) {
+            (Some(hold), _) => hold.park(admit),
+            (None, Some(at)) => park(pid, at, admit),
+            (None, None) => return Err(ParkError::Gone),
         };
         match (&result, hold) {
-            (Ok(_), _) => {
-                self.waiting.followed.ended(pid);
-                if let Some(lineage) = &mut self.lineage {
-                    lineage.ended(pid);
-                }
-            }
+            (Ok(_), _) => self.forget(pid),
             // Whatever was refused, it must not stay where it is.
             (Err(_), Some(hold)) => hold.release(|tid, signal| self.waiting.resume(tid, signal)),
             (Err(_), None) => self.waiting.resume(pid, 0),
@@ -242,10 +263,8 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
 
     /// A wrapper is followed, and with it the children of what it wraps, unless it is a tracer itself.
     fn wrap(&mut self, pid: Pid, order: &WrapOrder) -> Result<bool, WrapError> {
-        if !self.waiting.pids.remove(&pid) {
-            return Err(WrapError::Gone);
-        }
-        if let Err(failed) = wrap::execute(pid, inject::At::Exec, order) {
+        let at = self.waiting.pids.remove(&pid).ok_or(WrapError::Gone)?;
+        if let Err(failed) = wrap::execute(pid, at, order) {
             unless_gone(sys::cont(pid, 0));
             return Err(failed.into());
         }
@@ -269,13 +288,13 @@ impl<J, E> Drop for Tracer<J, E> {
     }
 }
 
-/// Takes a process from its exec stop to state T, traced by nobody. PTRACE_DETACH ignores a signal
+/// Takes a process from where it waits to state T, traced by nobody. PTRACE_DETACH ignores a signal
 /// at an event stop, so the signal is sent first.
-fn park(pid: Pid, admit: Admit) -> Result<Option<String>, ParkError> {
+pub(super) fn park(pid: Pid, at: At, admit: Admit) -> Result<Option<String>, ParkError> {
     if let Some(signal) = Status::read(pid).map_err(|_| ParkError::Gone)?.fatal_pending() {
         return Err(ParkError::Dying(signal));
     }
-    let call = |ptracer| inject::set_ptracer(pid, ptracer, inject::At::Exec);
+    let call = |ptracer| inject::set_ptracer(pid, ptracer, at);
     let trouble = match ptracer(admit).map(call) {
         None | Some(Ok(())) => None,
         Some(Err(inject::Failed::Died)) => return Err(ParkError::Gone),
@@ -292,7 +311,7 @@ fn park(pid: Pid, admit: Admit) -> Result<Option<String>, ParkError> {
 impl Waiting {
     /// Whether a process is in its exec stop.
     pub fn waits_at_exec(&self, pid: Pid) -> bool {
-        self.pids.contains(&pid)
+        self.pids.contains_key(&pid)
     }
 
     /// Lets a task run on, with this signal.
@@ -341,7 +360,7 @@ impl Control for Waiting {
         })?;
         match self.holds.get_mut(&pid) {
             Some(hold) => self.followed.told(pid, hold.happened.what),
-            None => drop(self.pids.insert(pid)),
+            None => drop(self.pids.insert(pid, At::Exec)),
         }
         fault::point("held");
         Ok(Held::new(pid, pidfd, self.mailbox.clone()))

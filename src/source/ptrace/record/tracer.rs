@@ -106,7 +106,7 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
             Report::Signal(signal) => self.resume(tid, signal),
             Report::GroupStop => gone_or(sys::listen(tid)),
             Report::Ended(ended) => self.ended(tid, ended, usage),
-            Report::Other => self.resume(tid, 0),
+            Report::Leaving | Report::Other => self.resume(tid, 0),
         }
     }
 
