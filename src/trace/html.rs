@@ -5,6 +5,7 @@
 
 mod encode;
 mod output;
+mod table;
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
