@@ -4,6 +4,7 @@
 //! that was cut off, by a full disk, still shows what it has, and says so.
 
 mod encode;
+mod table;
 
 use std::io::{self, BufWriter, Write};
 
