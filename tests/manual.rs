@@ -14,13 +14,15 @@ use tracexec::filter::{Filter, SystemNames};
 use tracexec::launcher::catalog::Catalog;
 use tracexec::settings::{self, Folder, KEYS};
 
-const PAGES: [&str; 8] = [
+const PAGES: [&str; 10] = [
     "tracexec.1",
+    "tracexec-collect.1",
     "tracexec-config.5",
     "tracexec-debug.1",
     "tracexec-doctor.1",
     "tracexec-filter.7",
     "tracexec-log.1",
+    "tracexec-report.1",
     "tracexec-rerun.1",
     "tracexec-templates.5",
 ];
@@ -105,6 +107,22 @@ fn the_page_of_log_has_its_options_and_no_others() {
         let words = ["tracexec", "log", &no, "--", "true"];
         let taken = Cli::command().try_get_matches_from(words).is_ok();
         assert!(taken || option == "--show-all-events", "{no}");
+    }
+}
+
+#[test]
+fn the_pages_of_collect_and_report_have_their_options_and_the_values_of_those() {
+    let cli = Cli::command();
+    for name in ["collect", "report"] {
+        let page = page(&format!("tracexec-{name}.1"));
+        let command = cli.find_subcommand(name).unwrap();
+        assert_eq!(documented(&page), accepted(command, false), "{name}");
+        let takes_value = |arg: &&clap::Arg| arg.get_action().takes_values();
+        for arg in command.get_arguments().filter(takes_value) {
+            for value in arg.get_possible_values() {
+                assert!(plain(&page).contains(value.get_name()), "{name}: {}", value.get_name());
+            }
+        }
     }
 }
 
@@ -273,7 +291,7 @@ fn the_filters_of_the_pages_are_right() {
     for block in examples(&page("tracexec-filter.7")) {
         filters.extend(block.lines().map(|line| line.trim().to_string()));
     }
-    for name in ["tracexec-debug.1", "tracexec-log.1", "tracexec.1"] {
+    for name in ["tracexec-debug.1", "tracexec-log.1", "tracexec-report.1", "tracexec.1"] {
         let text = plain(&page(name));
         let quoted = text.split("-m '").skip(1).filter_map(|rest| rest.split('\'').next());
         filters.extend(quoted.map(String::from));
