@@ -64,6 +64,8 @@ pub struct Wanted {
     pub fds: bool,
     pub cgroup: bool,
     pub ids: bool,
+    /// The command name before the exec.
+    pub prev_comm: bool,
     /// What runs a script, and what runs that.
     pub interpreters: bool,
     /// Execs that fail, too.
@@ -81,6 +83,7 @@ impl Wanted {
         fds: false,
         cgroup: false,
         ids: false,
+        prev_comm: false,
         interpreters: false,
         failures: false,
         lives: false,
@@ -95,6 +98,7 @@ impl Wanted {
             fds: self.fds || other.fds,
             cgroup: self.cgroup || other.cgroup,
             ids: self.ids || other.ids,
+            prev_comm: self.prev_comm || other.prev_comm,
             interpreters: self.interpreters || other.interpreters,
             failures: self.failures || other.failures,
             lives: self.lives || other.lives,
@@ -108,6 +112,7 @@ impl Wanted {
         fds: true,
         cgroup: true,
         ids: true,
+        prev_comm: true,
         interpreters: true,
         failures: true,
         lives: true,

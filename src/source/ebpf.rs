@@ -115,6 +115,9 @@ impl EbpfSource {
             aim = Aim::Stop;
             lowered = Lowered::new(filter, !watched.system, false);
         }
+        // A call has it from its beginning.
+        let tells_name = aim.wanted().is_some_and(|wanted| wanted.prev_comm) && !aim.calls();
+        lowered.keep.prev_comm |= tells_name;
         let undecided = lowered.undecided.clone();
         let decides_nothing = lowered.decides_nothing();
         let (sender, loaded) = mpsc::sync_channel(1);

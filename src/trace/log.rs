@@ -57,6 +57,7 @@ pub fn wanted(shown: &Shown) -> Wanted {
         fds: execs && (shown.fd != Amount::Nothing || in_line),
         cgroup: false,
         ids: false,
+        prev_comm: execs && shown.comm,
         interpreters: execs && scripts,
         failures: execs,
         lives: shown.shows(Kind::NewChild),

@@ -174,7 +174,10 @@ impl Start<'_> {
     fn ebpf(&self) -> Result<Started, Trouble> {
         use crate::source::ebpf::{Aim, EbpfSource, Watched};
         let sender = self.sender.clone();
-        let wanted = self.config.wanted;
+        let mut wanted = self.config.wanted;
+        // Parents that are in nobody's tree are known by what they have executed.
+        let lineage = self.config.filter.as_ref().is_some_and(|filter| filter.keep().lineage);
+        wanted.lives |= self.config.system && lineage;
         let aim = if wanted.failures { Aim::RecordCalls(wanted) } else { Aim::Record(wanted) };
         let watched = Watched { command: self.command(), system: self.config.system, aim };
         let all = Filter::new(&[b"pid > 0"], Arc::new(SystemNames));

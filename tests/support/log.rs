@@ -3,7 +3,7 @@
 use super::{Running, World};
 
 /// The sources over which it is tried.
-const BACKENDS: &[&str] = if cfg!(feature = "ebpf") { &["ebpf"] } else { &[] };
+const BACKENDS: &[&str] = if cfg!(feature = "ebpf") { &["ptrace", "ebpf"] } else { &["ptrace"] };
 
 /// Whether a source can be had here.
 fn usable(backend: &str) -> bool {
