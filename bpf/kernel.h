@@ -197,6 +197,7 @@ struct task_struct {
     u64 start_boottime;
     struct task_struct *group_leader;
     struct task_struct *real_parent;
+    struct task_struct *parent; /* the tracer, where there is one */
     struct pid *thread_pid;
     const struct cred *cred;
     struct mm_struct *mm;

@@ -10,6 +10,7 @@ mod remember;
 mod saving;
 mod sources;
 mod stages;
+mod unfollowed;
 mod wrapping;
 
 use std::collections::HashMap;
@@ -61,6 +62,8 @@ pub struct Session {
     counts: Counts,
     /// Parents with a clock that were told of.
     clocks: Vec<Pid>,
+    /// Tracers that were told of, see `unfollowed`.
+    tracers: Vec<Pid>,
     /// The status to exit with, once it is known.
     status: Option<u8>,
     /// Set when all is to be let go.
@@ -115,6 +118,7 @@ pub fn run(mut config: config::Session, report: Report) -> Result<u8, Trouble> {
         savers: Vec::new(),
         counts: Counts::default(),
         clocks: Vec::new(),
+        tracers: Vec::new(),
         status: None,
         ending: false,
     };
@@ -205,6 +209,7 @@ impl Session {
             Notice::After(program, first) => {
                 self.report.detail(format!("{}, after {first} failed", line(&program)));
             }
+            Notice::NotFollowed(program, why) => self.not_followed(&program, why),
         }
         Ok(())
     }
@@ -251,6 +256,9 @@ impl Session {
                 NotHeld::Traced(0) => "another process traced it".into(),
                 NotHeld::Traced(tracer) => format!("process {tracer} traces it"),
                 NotHeld::StoppedElsewhere => "another program stops it".into(),
+                NotHeld::Refused(errno) => {
+                    format!("the kernel refused it ({})", std::io::Error::from_raw_os_error(errno))
+                }
             };
             self.counts.matches += 1;
             self.report.hit(format!("{}: not held, {signal} already", line(program)));

@@ -54,7 +54,8 @@ fn start<S: Into<OsString>>(words: impl IntoIterator<Item = S>) -> Recording {
     let command = Command { words, identity: None, inherited: Inherited::note() };
     let (sender, records) = mpsc::channel();
     let (teller, events) = mpsc::channel();
-    let watched = Watched { command: Some(command), system: false, aim: Aim::RecordCalls };
+    let watched =
+        Watched { command: Some(command), system: false, aim: Aim::RecordCalls, adopter: None };
     let filter = Filter::new(&[b"argc=0"], Arc::new(SystemNames)).unwrap();
     let tell = move |event| drop(teller.send(event));
     let started = EbpfSource::start(watched, &filter, Collect(sender), tell).unwrap();

@@ -28,6 +28,7 @@ use std::thread::{self, JoinHandle};
 
 use super::launch::Command;
 use super::lineage::Lineage;
+use super::ptrace::adopt::Adopter;
 use super::{Judge, Source, SourceEvent, Totals};
 use crate::filter::{Filter, SystemNames};
 use crate::guardian::Guardian;
@@ -40,6 +41,7 @@ use stops::Stops;
 pub struct EbpfSource {
     stops: Arc<Stops>,
     thread: Option<JoinHandle<()>>,
+    adopter: Option<Arc<Adopter>>,
 }
 
 /// What is to be watched.
@@ -49,6 +51,8 @@ pub struct Watched {
     /// Every exec of the machine.
     pub system: bool,
     pub aim: Aim,
+    /// Follows what may be held later than at its exec.
+    pub adopter: Option<Adopter>,
 }
 
 /// What becomes of an exec that may match.
@@ -92,6 +96,9 @@ impl EbpfSource {
     ) -> Result<Started, Trouble> {
         let mut lowered = Lowered::new(filter, !watched.system, watched.aim.records());
         let mut aim = watched.aim;
+        let adopter = watched.adopter.map(Arc::new);
+        let follower = adopter.clone();
+        let tracer = adopter.as_ref().map_or(0, |adopter| adopter.tid());
         if aim == Aim::RecordCalls {
             lowered.record_all();
         } else if aim == Aim::Record && wants_process(filter, &lowered, watched.system) {
@@ -105,7 +112,8 @@ impl EbpfSource {
             .name("ebpf".into())
             .spawn(move || {
                 let mut object = MaybeUninit::uninit();
-                let programs = match load::load(&mut object, &lowered, watched.system, aim) {
+                let programs = match load::load(&mut object, &lowered, watched.system, aim, tracer)
+                {
                     Ok(programs) => programs,
                     Err(trouble) => return drop(sender.send(Err(trouble))),
                 };
@@ -113,7 +121,7 @@ impl EbpfSource {
                 let keep = lowered.keep;
                 drop(lowered);
                 let ready = programs.guardian().and_then(|guardian| {
-                    let stops = Arc::new(Stops::new(&programs)?);
+                    let stops = Arc::new(Stops::new(&programs, tracer)?);
                     Ok((stops, guardian))
                 });
                 let (stops, guardian) = match ready {
@@ -132,6 +140,8 @@ impl EbpfSource {
                         keep,
                         lineage,
                         own,
+                        adopter: follower,
+                        command: 0,
                         judge,
                         tell,
                     }
@@ -143,7 +153,7 @@ impl EbpfSource {
             })?;
         match loaded.recv() {
             Ok(Ok((stops, guardian))) => Ok(Started {
-                source: EbpfSource { stops, thread: Some(thread) },
+                source: EbpfSource { stops, thread: Some(thread), adopter },
                 guardian,
                 undecided,
                 decides_nothing,
@@ -176,7 +186,7 @@ pub fn probe() -> Result<(), Unusable> {
         .map_err(|error| Unusable::Refused(error.to_string()))?;
     let mut object = MaybeUninit::uninit();
     let loaded =
-        load::load(&mut object, &Lowered::new(&filter, true, false), false, Aim::Stop).map(drop);
+        load::load(&mut object, &Lowered::new(&filter, true, false), false, Aim::Stop, 0).map(drop);
     loaded.map_err(|trouble| match load::missing() {
         Some((what, hint)) => Unusable::Lacks(what, hint),
         None => Unusable::Refused(trouble.what),
@@ -194,6 +204,10 @@ impl Source for EbpfSource {
             // It has a last look some time later, for which nobody has to wait.
             self.stops.wait_until_ended();
             drop(thread);
+        }
+        // Nothing comes to it any more.
+        if let Some(adopter) = self.adopter.take() {
+            adopter.let_go();
         }
     }
 

@@ -5,6 +5,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::admit::{gone, ptracer};
+use super::adopt::Adopting;
 use super::follow::{Followed, Look};
 use super::hold::Hold;
 use super::inject;
@@ -37,7 +38,9 @@ pub const OPTIONS: i32 = libc::PTRACE_O_TRACEEXEC
 pub struct Tracer<J, E> {
     pub(super) waiting: Waiting,
     lineage: Option<Lineage>,
-    command: Pid,
+    /// Where another source finds the processes.
+    pub(super) adopting: Option<Adopting>,
+    pub(super) command: Pid,
     /// Until COMMAND's first exec.
     launched: Option<Launched>,
     pub(super) judge: J,
@@ -50,7 +53,7 @@ pub(super) struct Waiting {
     pids: HashSet<Pid>,
     pub holds: HashMap<Pid, Hold>,
     pub followed: Followed,
-    mailbox: Arc<Mailbox>,
+    pub mailbox: Arc<Mailbox>,
 }
 
 enum Flow {
@@ -76,14 +79,28 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
         judge: J,
         tell: E,
     ) -> Self {
-        let mut followed = Followed::new(look);
+        let mut waiting = Waiting::new(look, mailbox);
         // Until it has executed COMMAND it is ours.
-        followed.executed(launched.pid, None);
+        waiting.followed.executed(launched.pid, None);
         Tracer {
-            waiting: Waiting { pids: HashSet::new(), holds: HashMap::new(), followed, mailbox },
+            waiting,
             lineage: Lineage::new(keep, launched.pid),
+            adopting: None,
             command: launched.pid,
             launched: Some(launched),
+            judge,
+            tell,
+        }
+    }
+
+    /// A tracer that has nothing to trace but what it is given.
+    pub fn adopting(look: Look, mailbox: Arc<Mailbox>, judge: J, tell: E) -> Self {
+        Tracer {
+            waiting: Waiting::new(look, mailbox),
+            lineage: None,
+            adopting: Some(Adopting::default()),
+            command: 0,
+            launched: None,
             judge,
             tell,
         }
@@ -105,6 +122,7 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
                 Ok(Some((pid, status))) => self.stopped(pid, Report::decode(status)),
                 Ok(None) => {}
                 // ECHILD: all are gone.
+                Err(_) if self.rest() => {}
                 Err(_) => return,
             }
         }
@@ -127,6 +145,9 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
     }
 
     fn executed(&mut self, pid: Pid) {
+        if self.executed_elsewhere(pid) {
+            return;
+        }
         if pid == self.command && self.launched.take().is_some() {
             (self.tell)(SourceEvent::Started(pid));
         }
@@ -159,6 +180,7 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
     pub(super) fn note_fork(&mut self, pid: Pid, clone: bool) {
         if (self.lineage.is_some() || self.waiting.followed.is_needed())
             && let Ok(child) = sys::event_message(pid)
+            && self.has_child(child as Pid)
         {
             if let Some(lineage) = &mut self.lineage {
                 lineage.forked(pid, child as Pid, clone);
@@ -184,6 +206,7 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
         if let Some(lineage) = &mut self.lineage {
             lineage.ended(pid);
         }
+        self.note_end(pid);
         if pid == self.command {
             let failure = self.launched.take().and_then(Launched::failure);
             (self.tell)(match failure {
@@ -208,6 +231,13 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
             Request::Wrap(pid, order, answer) => {
                 let result = self.wrap(pid, &order);
                 let _ = answer.send(result);
+            }
+            Request::Adopt(adoptee, answer) => {
+                let result = self.adopt(adoptee);
+                let _ = answer.send(result);
+            }
+            Request::TellsEnd(pid, answer) => {
+                let _ = answer.send(self.tells_end_of(pid));
             }
             Request::LetGo => {
                 self.waiting.release_holds();
@@ -290,6 +320,11 @@ fn park(pid: Pid, admit: Admit) -> Result<Option<String>, ParkError> {
 }
 
 impl Waiting {
+    fn new(look: Look, mailbox: Arc<Mailbox>) -> Waiting {
+        let followed = Followed::new(look);
+        Waiting { pids: HashSet::new(), holds: HashMap::new(), followed, mailbox }
+    }
+
     /// Whether a process is in its exec stop.
     pub fn waits_at_exec(&self, pid: Pid) -> bool {
         self.pids.contains(&pid)
@@ -319,9 +354,10 @@ impl Control for Waiting {
         }
     }
 
-    fn follow(&mut self, pid: Pid, candidate: Arc<Candidate>) {
+    fn follow(&mut self, pid: Pid, candidate: Arc<Candidate>) -> Result<(), NotHeld> {
         self.followed.executed(pid, Some(candidate));
         self.resume(pid, 0);
+        Ok(())
     }
 
     fn hold(&mut self, pid: Pid) -> Result<Held, NotHeld> {
