@@ -118,6 +118,20 @@ pub fn entered_call(pid: Pid) -> io::Result<Option<Call>> {
     Ok((words[0] & 0xff == ENTRY).then_some(call))
 }
 
+/// PTRACE_GETSIGMASK: the signals that a tracee blocks; bit N-1 is signal N.
+pub fn signal_mask(tid: Pid) -> io::Result<u64> {
+    const GETSIGMASK: libc::c_uint = 0x420a;
+    let mut mask = 0u64;
+    ptrace(GETSIGMASK, tid, size_of_val(&mask), &raw mut mask as usize)?;
+    Ok(mask)
+}
+
+/// PTRACE_SETSIGMASK.
+pub fn set_signal_mask(tid: Pid, mask: u64) -> io::Result<()> {
+    const SETSIGMASK: libc::c_uint = 0x420b;
+    ptrace(SETSIGMASK, tid, size_of_val(&mask), &raw const mask as usize).map(drop)
+}
+
 /// PTRACE_GETEVENTMSG.
 pub fn event_message(pid: Pid) -> io::Result<u64> {
     let mut message: libc::c_ulong = 0;

@@ -205,3 +205,24 @@ fn a_followed_program_is_stopped_and_set_going_by_its_parent_as_ever() {
     assert_eq!(lines[1..], ["continued 1", "exited 1 with 3"]);
     assert_eq!(outcome.code(), 5);
 }
+
+#[test]
+fn the_stop_at_its_exec_leaves_no_trace_in_a_program_that_counts() {
+    if !ebpf::available() {
+        return;
+    }
+    let world = World::new();
+    let look = "grep -E 'ShdPnd|SigPnd|SigBlk' /proc/self/status";
+    let script = format!("{look}; env --block-signal=CONT {look}; env --ignore-signal=CONT {look}");
+    let bare = finish(world.start({
+        let mut command = std::process::Command::new("sh");
+        command.args(["-c", &script]);
+        world.prepare(&mut command);
+        command
+    }));
+    for filter in ["basename=grep", "argc>0"] {
+        let options = ["--on", "crash,fail", "-m", filter, "--hold"];
+        let outcome = world.debug_sh(&options, &script);
+        assert_eq!(outcome.out(), bare.out(), "{filter}");
+    }
+}

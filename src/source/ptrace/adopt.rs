@@ -96,9 +96,14 @@ impl Drop for Adopter {
 pub(super) struct Adopting {
     /// Those that come again before their exec has been reported here.
     again: HashMap<Pid, Arc<Candidate>>,
+    /// Those that have yet to get the SIGCONT that ends their exec's stop; with their signal mask, where it
+    /// blocks that signal.
+    continuing: HashMap<Pid, Option<u64>>,
     /// COMMAND's end was told.
     ended: Option<Pid>,
 }
+
+const SIGCONT_BIT: u64 = 1 << (libc::SIGCONT - 1);
 
 /// Whether this thread traces a task.
 fn is_ours(tid: Pid) -> bool {
@@ -112,7 +117,11 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
         let seized = sys::seize(pid, OPTIONS);
         fault::point("seized");
         match (seized, &mut self.adopting) {
-            (Ok(()), _) => self.waiting.followed.executed(pid, Some(candidate)),
+            (Ok(()), Some(adopting)) => {
+                adopting.continuing.insert(pid, None);
+                self.waiting.followed.executed(pid, Some(candidate));
+            }
+            (Ok(()), None) => {}
             // Its exec's stop is yet to be seen.
             (Err(_), Some(adopting)) if is_ours(pid) => {
                 adopting.again.insert(pid, candidate);
@@ -125,6 +134,32 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
         Ok(())
     }
 
+    /// A process that blocks SIGCONT would find it pending. So it is let through for once: the first stop
+    /// without a signal comes of it.
+    pub(super) fn lets_continue(&mut self, pid: Pid) {
+        let Some(adopting) = &mut self.adopting else { return };
+        if let Some(kept @ None) = adopting.continuing.get_mut(&pid)
+            && let Ok(mask) = sys::signal_mask(pid)
+            && mask & SIGCONT_BIT != 0
+            && sys::set_signal_mask(pid, mask & !SIGCONT_BIT).is_ok()
+        {
+            *kept = Some(mask);
+        }
+    }
+
+    /// Whether a signal that is about to be delivered is that one, of which a process is to see nothing.
+    pub(super) fn is_our_continue(&mut self, pid: Pid, signal: i32) -> bool {
+        if signal != libc::SIGCONT {
+            return false;
+        }
+        let Some(adopting) = &mut self.adopting else { return false };
+        let Some(kept) = adopting.continuing.remove(&pid) else { return false };
+        if let Some(mask) = kept {
+            let _ = sys::set_signal_mask(pid, mask);
+        }
+        true
+    }
+
     /// An exec that is the other source's to judge; false where there is none.
     pub(super) fn executed_elsewhere(&mut self, pid: Pid) -> bool {
         let Some(adopting) = &mut self.adopting else { return false };
@@ -133,7 +168,9 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
         {
             self.waiting.followed.ended(thread as Pid);
         }
+        adopting.continuing.remove(&pid);
         if let Some(candidate) = adopting.again.remove(&pid) {
+            adopting.continuing.insert(pid, None);
             let _ = self.waiting.follow(pid, candidate);
         } else if sys::detach(pid, 0).is_ok() {
             self.waiting.followed.ended(pid);
@@ -149,9 +186,8 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
 
     /// Nothing is traced. Waits until that changes; false if it cannot.
     pub(super) fn rest(&mut self) -> bool {
-        if self.adopting.is_none() {
-            return false;
-        }
+        let Some(adopting) = &mut self.adopting else { return false };
+        *adopting = Adopting { ended: adopting.ended, ..Adopting::default() };
         self.waiting.followed.clear();
         self.waiting.mailbox.wait();
         true
@@ -166,6 +202,7 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
     pub(super) fn note_end(&mut self, pid: Pid) {
         if let Some(adopting) = &mut self.adopting {
             adopting.again.remove(&pid);
+            adopting.continuing.remove(&pid);
             if pid == self.command {
                 adopting.ended = Some(pid);
             }

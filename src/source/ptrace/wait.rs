@@ -197,6 +197,7 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
             // Whether its calls are looked at must be known before it goes on.
             self.waiting.followed.process_of(pid);
         }
+        self.lets_continue(pid);
         self.waiting.resume(pid, 0);
     }
 
