@@ -250,18 +250,12 @@ impl Session {
 
     fn passed(&mut self, program: &Program, why: Option<NotHeld>) {
         if let Some(why) = why {
-            let signal = match why {
-                NotHeld::Dying(signal) => format!("signal {signal} is ending it"),
-                NotHeld::Gone => "it ended".into(),
-                NotHeld::Traced(0) => "another process traced it".into(),
-                NotHeld::Traced(tracer) => format!("process {tracer} traces it"),
-                NotHeld::StoppedElsewhere => "another program stops it".into(),
-                NotHeld::Refused(errno) => {
-                    format!("the kernel refused it ({})", std::io::Error::from_raw_os_error(errno))
-                }
-            };
             self.counts.matches += 1;
-            self.report.hit(format!("{}: not held, {signal} already", line(program)));
+            self.report.hit(format!(
+                "{}: not held, {} already",
+                line(program),
+                unfollowed::words(why)
+            ));
         } else if !self.is_surplus() {
             self.counts.taken += 1;
             self.report.hit(line(program));

@@ -1,4 +1,4 @@
-//! Programs that count, but of which nothing later than the exec can be seen.
+//! Programs that count, but are in other hands already.
 
 use std::io;
 
@@ -9,21 +9,31 @@ use crate::procfs;
 use crate::source::NotHeld;
 use crate::sys::Pid;
 
+/// Why a process could not be held.
+pub(super) fn words(why: NotHeld) -> String {
+    match why {
+        NotHeld::Dying(signal) => format!("signal {signal} is ending it"),
+        NotHeld::Gone => "it ended".into(),
+        NotHeld::Traced(0) => "another process traced it".into(),
+        NotHeld::Traced(tracer) => format!("process {tracer} traces it"),
+        NotHeld::StoppedElsewhere => "another program stops it".into(),
+        NotHeld::Refused(errno) => {
+            format!("the kernel refused it ({})", io::Error::from_raw_os_error(errno))
+        }
+    }
+}
+
 impl Session {
-    /// Says why. What one tracer has may be many, of which the first is enough.
+    /// Says why nothing will be seen of what comes to a program. Of those of one tracer, which may be many,
+    /// the first is enough.
     pub(super) fn not_followed(&mut self, program: &Program, why: NotHeld) {
-        let (tracer, why) = match why {
-            // Nothing comes of it any more.
+        let (tracer, name) = match why {
+            // Nothing comes to it any more.
             NotHeld::Gone | NotHeld::Dying(_) => return,
-            NotHeld::Traced(0) => (0, "another process traces it".to_string()),
-            NotHeld::Traced(tracer) => (tracer, format!("{} traces it", named(tracer))),
-            NotHeld::StoppedElsewhere => (0, "another program has stopped it".to_string()),
-            NotHeld::Refused(errno) => {
-                let error = io::Error::from_raw_os_error(errno);
-                (0, format!("the kernel does not let us trace it: {error}"))
-            }
+            NotHeld::Traced(tracer) if tracer != 0 => (tracer, named(tracer)),
+            _ => (0, String::new()),
         };
-        let text = format!("{}: not looked after: {why}", line(program));
+        let text = format!("{}: not looked after, {} already{name}", line(program), words(why));
         if tracer != 0 && self.tracers.contains(&tracer) {
             return self.report.detail(text);
         }
@@ -32,10 +42,7 @@ impl Session {
     }
 }
 
-/// A process by its number and name.
+/// A process's name, in brackets.
 fn named(pid: Pid) -> String {
-    match procfs::comm(pid) {
-        Ok(comm) => format!("process {pid}, {},", escape::word(&comm)),
-        Err(_) => format!("process {pid}"),
-    }
+    procfs::comm(pid).map(|comm| format!(" ({})", escape::word(&comm))).unwrap_or_default()
 }

@@ -154,14 +154,14 @@ fn what_strace_traces_already_is_told_of_and_left_to_it() {
     let outcome = world.debug_sh(&options, &script);
     assert_eq!(outcome.out(), "9\n", "{}", outcome.stderr);
     let warnings: Vec<&str> =
-        outcome.stderr.lines().filter(|line| line.contains("not looked after: ")).collect();
+        outcome.stderr.lines().filter(|line| line.contains("not looked after, ")).collect();
     assert_eq!(warnings.len(), 1, "{}", outcome.stderr);
     assert!(warnings[0].contains("dies null"), "{warnings:?}");
-    assert!(warnings[0].ends_with(", strace, traces it"), "{warnings:?}");
+    assert!(warnings[0].ends_with(" traces it already (strace)"), "{warnings:?}");
     assert!(outcome.stderr.contains("0 of them looked after"), "{}", outcome.stderr);
     assert!(fs::read_to_string(log).unwrap().contains("+++ killed by SIGSEGV"));
     let outcome = world.debug_sh(&[&["-v"][..], &options].concat(), &script);
-    assert_eq!(outcome.stderr.matches("not looked after: ").count(), 2, "{}", outcome.stderr);
+    assert_eq!(outcome.stderr.matches("not looked after, ").count(), 2, "{}", outcome.stderr);
     nothing_is_left_of(&world);
 }
 

@@ -147,17 +147,18 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
         }
     }
 
-    /// Whether a signal that is about to be delivered is that one, of which a process is to see nothing.
-    pub(super) fn is_our_continue(&mut self, pid: Pid, signal: i32) -> bool {
-        if signal != libc::SIGCONT {
-            return false;
-        }
+    /// Whether a signal that is about to be delivered is that one, or a stop that had not come into force yet:
+    /// the process is to see nothing of them.
+    pub(super) fn is_of_its_stop(&mut self, pid: Pid, signal: i32) -> bool {
         let Some(adopting) = &mut self.adopting else { return false };
-        let Some(kept) = adopting.continuing.remove(&pid) else { return false };
-        if let Some(mask) = kept {
-            let _ = sys::set_signal_mask(pid, mask);
+        match signal {
+            libc::SIGSTOP => adopting.continuing.contains_key(&pid),
+            libc::SIGCONT => match adopting.continuing.remove(&pid) {
+                Some(Some(mask)) => sys::set_signal_mask(pid, mask).is_ok(),
+                found => found.is_some(),
+            },
+            _ => false,
         }
-        true
     }
 
     /// An exec that is the other source's to judge; false where there is none.
