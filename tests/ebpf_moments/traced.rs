@@ -226,3 +226,21 @@ fn the_stop_at_its_exec_leaves_no_trace_in_a_program_that_counts() {
         assert_eq!(outcome.out(), bare.out(), "{filter}");
     }
 }
+
+#[test]
+fn of_those_that_die_while_they_are_taken_up_nothing_is_said() {
+    if !ebpf::available() {
+        return;
+    }
+    let world = World::new();
+    let mortal = world.fixture("mortal", &[]);
+    let mortal = mortal.to_str().unwrap();
+    for on in ["crash", "fail,hang=1h"] {
+        let args = ["debug", "--on", on, "-m", "basename=true", "--hold", "--", mortal];
+        let outcome = world.run(args.iter().chain(&["150", "/bin/true"]));
+        assert_eq!(outcome.out(), "150 accounted for\n", "{}", outcome.stderr);
+        assert_eq!(outcome.code(), 0);
+        assert!(!outcome.stderr.contains("not looked after"), "{}", outcome.stderr);
+    }
+    nothing_is_left_of(&world);
+}

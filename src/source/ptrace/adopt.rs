@@ -216,6 +216,8 @@ fn refused(pid: Pid, error: &io::Error) -> NotHeld {
     let Ok(status) = Status::read(pid) else { return NotHeld::Gone };
     match error.raw_os_error() {
         _ if status.tracer != 0 => NotHeld::Traced(status.tracer),
+        // Whoever ends cannot be seized either.
+        _ if status.is_killed() || matches!(status.state, b'Z' | b'X') => NotHeld::Gone,
         None | Some(libc::ESRCH) => NotHeld::Gone,
         Some(errno) => NotHeld::Refused(errno),
     }
