@@ -244,3 +244,23 @@ fn of_those_that_die_while_they_are_taken_up_nothing_is_said() {
     }
     nothing_is_left_of(&world);
 }
+
+#[test]
+fn where_the_kernel_does_not_let_us_trace_it_is_said_once_and_all_runs_on() {
+    if !ebpf::available() {
+        return;
+    }
+    let world = World::new();
+    let dies = world.fixture("dies", &[]);
+    fs::set_permissions(world.dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let mut command = std::process::Command::new("setpriv");
+    command.args(["--bounding-set", "-sys_ptrace", super::support::TRACEXEC, "debug"]);
+    command.args(["--backend", "ebpf", "--on", "crash", "--hold", "-u", "nobody", "--"]);
+    command.args(["sh", "-c", &format!("{} null; echo $?", dies.display())]);
+    world.prepare(&mut command);
+    let outcome = finish(world.start(command));
+    assert_eq!((outcome.code(), outcome.out().as_str()), (0, "139\n"), "{}", outcome.stderr);
+    let said = &outcome.stderr;
+    assert_eq!(said.matches("the kernel does not let us trace it: ").count(), 1, "{said}");
+    assert!(said.contains("hint: tracexec lacks CAP_SYS_PTRACE, "), "{said}");
+}
