@@ -147,17 +147,17 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
         }
     }
 
-    /// Whether a signal that is about to be delivered is that one, or a stop that had not come into force yet:
-    /// the process is to see nothing of them.
-    pub(super) fn is_of_its_stop(&mut self, pid: Pid, signal: i32) -> bool {
+    /// Whether a signal that is about to be delivered is that one, of which the process is to see nothing. A
+    /// SIGSTOP that had not come into force yet is let act: were the process to run before its SIGCONT is
+    /// sent, that could come when it is held, and end the hold.
+    pub(super) fn is_our_continue(&mut self, pid: Pid, signal: i32) -> bool {
         let Some(adopting) = &mut self.adopting else { return false };
-        match signal {
-            libc::SIGSTOP => adopting.continuing.contains_key(&pid),
-            libc::SIGCONT => match adopting.continuing.remove(&pid) {
-                Some(Some(mask)) => sys::set_signal_mask(pid, mask).is_ok(),
-                found => found.is_some(),
-            },
-            _ => false,
+        if signal != libc::SIGCONT {
+            return false;
+        }
+        match adopting.continuing.remove(&pid) {
+            Some(Some(mask)) => sys::set_signal_mask(pid, mask).is_ok(),
+            found => found.is_some(),
         }
     }
 

@@ -48,7 +48,7 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
 
     /// A signal is about to be delivered.
     pub(super) fn signalled(&mut self, tid: Pid, signal: i32) {
-        if self.is_of_its_stop(tid, signal) {
+        if self.is_our_continue(tid, signal) {
             self.waiting.resume(tid, 0);
         } else if self.is_crash(tid, signal).is_none() {
             self.waiting.resume(tid, signal);
