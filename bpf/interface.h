@@ -136,7 +136,7 @@ struct exec_event {
     u32 depth;
     enum answer answer; /* of the filter, as far as the kernel could tell */
     u32 stopped; /* SIGSTOP has been sent */
-    u32 traced;  /* somebody traces it, so that it was not stopped */
+    u32 traced;  /* somebody else traces it, so that it was not stopped */
     u32 stops_already; /* somebody else has sent it a SIGSTOP, so that it was not stopped */
     s32 old_tid; /* of the thread that did it, which is the leader now */
     u32 slot;    /* where it is noted as stopped, or NO_SLOT */

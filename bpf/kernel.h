@@ -213,6 +213,7 @@ struct task_struct {
     struct list_head children;
     struct list_head sibling;
     struct list_head thread_node;
+    struct task_struct *parent; /* the tracer, where there is one */
     struct pid *thread_pid;
     const struct cred *cred;
     struct mm_struct *mm;

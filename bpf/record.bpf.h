@@ -216,6 +216,22 @@ static __always_inline int stops_already(struct task_struct *task)
     return (own | BPF_CORE_READ(task, signal, shared_pending.signal.sig[0])) >> (SIGSTOP - 1) & 1;
 }
 
+/* tracexec's thread that traces what is followed until something happens to it; 0 where there is none. */
+const volatile s32 own_tracer = 0;
+
+/* Whether that traces the current process. */
+__noinline u32 is_followed(void)
+{
+    struct task_struct *task = (void *)bpf_get_current_task();
+    return own_tracer && seen_number(BPF_CORE_READ(task, parent, thread_pid)) == own_tracer;
+}
+
+/* Whether somebody else traces it. What tracexec follows it lets go at this exec. */
+static __always_inline int traced_elsewhere(struct task_struct *task)
+{
+    return BPF_CORE_READ(task, ptrace) != 0 && !(own_tracer && is_followed());
+}
+
 /* What every exec's record says. */
 static __always_inline void fill(struct exec_event *event, struct task_struct *task, struct exec *exec, u32 answer)
 {
@@ -230,7 +246,7 @@ static __always_inline void fill(struct exec_event *event, struct task_struct *t
     event->depth = exec->depth;
     event->answer = answer;
     event->slot = NO_SLOT;
-    event->traced = BPF_CORE_READ(task, ptrace) != 0;
+    event->traced = traced_elsewhere(task);
     event->stops_already = stops_already(task);
     event->old_tid = exec->old_tid;
     event->compat = is_compat(task);

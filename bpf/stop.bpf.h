@@ -54,7 +54,7 @@ static __always_inline void give_back(u32 slot)
    answers for it: a SIGCONT of ours would undo it, and the other one's would undo ours. */
 static __always_inline int is_in_other_hands(struct task_struct *task)
 {
-    return BPF_CORE_READ(task, ptrace) != 0 || stops_already(task);
+    return traced_elsewhere(task) || stops_already(task);
 }
 
 /* Stops the current process, once userspace is sure to hear of it. */

@@ -51,10 +51,9 @@ struct {
 /* As many pid namespaces are looked through; the kernel's MAX_PID_NS_LEVEL. */
 #define NAMESPACES 32
 
-/* A process's id as tracexec sees it, 0 if it is in no namespace of ours. */
-static __always_inline s32 own_view(struct task_struct *task)
+/* A task's number as tracexec sees it, 0 if it is in no namespace of ours. */
+static __always_inline s32 seen_number(struct pid *pid)
 {
-    struct pid *pid = BPF_CORE_READ(task, group_leader, thread_pid);
     u32 level = BPF_CORE_READ(pid, level);
     for (u32 i = 0; i <= NAMESPACES; i++) {
         struct upid upid = {};
@@ -64,6 +63,12 @@ static __always_inline s32 own_view(struct task_struct *task)
             return upid.nr;
     }
     return 0;
+}
+
+/* The same of a task's process. */
+static __always_inline s32 own_view(struct task_struct *task)
+{
+    return seen_number(BPF_CORE_READ(task, group_leader, thread_pid));
 }
 
 #define SIGNAL_GROUP_EXIT 4 /* in signal_struct's flags: all threads end with one status */

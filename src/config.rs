@@ -200,16 +200,6 @@ fn asks_for_debugger(matches: &ArgMatches) -> bool {
 /// What --on wants of the other options.
 fn moments(debug: &Debug, matches: &ArgMatches) -> Result<(), Trouble> {
     let on = debug.on;
-    if on.follow() && debug.system {
-        return Err(Trouble::new(format!(
-            "--on {on}: with --system only the exec can be seen, by eBPF"
-        ))
-        .hint("leave --system away and give COMMAND: ptrace sees the other moments of its tree"));
-    }
-    if on.follow() && debug.backend == Backend::Ebpf {
-        return Err(Trouble::new(format!("--on {on}: the eBPF source sees the exec only"))
-            .hint("leave --backend away, or say --backend ptrace"));
-    }
     if !on.exec && typed(matches, "break_at") {
         return Err(Trouble::new(format!(
             "--break: with --on {on} a match stays where it happened"

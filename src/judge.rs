@@ -29,6 +29,8 @@ pub enum Notice {
     Missed(Box<Program>),
     /// A program that fails because another one did, and runs on.
     After(Box<Program>, Pid),
+    /// A program that counts, and of which nothing later will be seen.
+    NotFollowed(Box<Program>, NotHeld),
 }
 
 /// What is kept of a program that may be held later than at its exec: what its memory says then may be
@@ -168,14 +170,20 @@ impl Matcher {
             if judgement.answer == Answer::No {
                 return tally.missed(&self.filter, &judgement, facts);
             }
-            tally.candidates += 1;
         }
         let early = self.filter.early(facts);
         if self.moments.exec && self.filter.judge_at(&early, Now::Exec).answer == Answer::Yes {
             return self.matched(facts, stop);
         }
         let program = Program::for_later(facts);
-        stop.follow(Arc::new(Candidate { early, program, since: Instant::now() }));
+        let candidate = Arc::new(Candidate { early, program, since: Instant::now() });
+        match stop.follow(Arc::clone(&candidate)) {
+            Ok(()) => self.tally.lock().unwrap_or_else(PoisonError::into_inner).candidates += 1,
+            Err(why) => {
+                let program = Box::new(candidate.program.clone());
+                self.tell.send(Notice::NotFollowed(program, why));
+            }
+        }
     }
 
     /// A program as it was at its exec, with what has happened to it.

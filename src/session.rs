@@ -10,6 +10,7 @@ mod remember;
 mod saving;
 mod sources;
 mod stages;
+mod unfollowed;
 mod wrapping;
 
 use std::collections::HashMap;
@@ -62,6 +63,8 @@ pub struct Session {
     counts: Counts,
     /// Parents with a clock that were told of.
     clocks: Vec<Pid>,
+    /// Tracers that were told of, see `unfollowed`.
+    tracers: Vec<Pid>,
     /// The status to exit with, once it is known.
     status: Option<u8>,
     /// Set when all is to be let go.
@@ -116,6 +119,7 @@ pub fn run(mut config: config::Session, report: Report) -> Result<u8, Trouble> {
         savers: Vec::new(),
         counts: Counts::default(),
         clocks: Vec::new(),
+        tracers: Vec::new(),
         status: None,
         ending: false,
     };
@@ -213,6 +217,7 @@ impl Session {
             Notice::After(program, first) => {
                 self.report.detail(format!("{}, after {first} failed", line(&program)));
             }
+            Notice::NotFollowed(program, why) => self.not_followed(&program, why),
         }
         Ok(())
     }
@@ -259,15 +264,12 @@ impl Session {
 
     fn passed(&mut self, program: &Program, why: Option<NotHeld>) {
         if let Some(why) = why {
-            let signal = match why {
-                NotHeld::Dying(signal) => format!("signal {signal} is ending it"),
-                NotHeld::Gone => "it ended".into(),
-                NotHeld::Traced(0) => "another process traced it".into(),
-                NotHeld::Traced(tracer) => format!("process {tracer} traces it"),
-                NotHeld::StoppedElsewhere => "another program stops it".into(),
-            };
             self.counts.matches += 1;
-            self.report.hit(format!("{}: not held, {signal} already", line(program)));
+            self.report.hit(format!(
+                "{}: not held, {} already",
+                line(program),
+                unfollowed::words(why)
+            ));
         } else if !self.is_surplus() {
             self.counts.taken += 1;
             self.report.hit(line(program));

@@ -104,10 +104,8 @@ pub struct Totals {
 pub trait Control {
     fn release(&mut self, pid: Pid);
     fn hold(&mut self, pid: Pid) -> Result<Held, NotHeld>;
-    /// Lets it run, and tells what happens to it.
-    fn follow(&mut self, pid: Pid, _: Arc<Candidate>) {
-        self.release(pid);
-    }
+    /// Lets it run, and tells what happens to it, unless there is an error.
+    fn follow(&mut self, pid: Pid, candidate: Arc<Candidate>) -> Result<(), NotHeld>;
 }
 
 /// The source's side of a [`Held`]; called from any thread.
@@ -147,10 +145,12 @@ impl<'a> Stop<'a> {
     /// Lets the process run.
     pub fn release(self) {}
 
-    /// Lets the process run, and has the judge told of what happens to it later.
-    pub fn follow(mut self, candidate: Arc<Candidate>) {
-        if let Some(control) = self.control.take() {
-            control.follow(self.pid, candidate);
+    /// Lets the process run, and has the judge told of what happens to it later. An error says why nothing
+    /// will be told.
+    pub fn follow(mut self, candidate: Arc<Candidate>) -> Result<(), NotHeld> {
+        match self.control.take() {
+            Some(control) => control.follow(self.pid, candidate),
+            None => Err(NotHeld::Gone),
         }
     }
 
@@ -182,6 +182,8 @@ pub enum NotHeld {
     Traced(Pid),
     /// Somebody else has stopped it in the same moment.
     StoppedElsewhere,
+    /// The kernel does not let us trace it, with this error.
+    Refused(i32),
 }
 
 /// A process that is stopped and owned by its source.

@@ -37,8 +37,8 @@ const LAUNCHED: [&str; 7] =
 /// Those on the way of one that executes a wrapper; the last, where that cannot be executed.
 const WRAPPED: [&str; 4] = ["wrap-written", "wrap-armed", "wrap-entered", "wrap-undone"];
 
-/// The place that a later moment adds; `tests/moments/death.rs` dies there.
-const LATER: &str = "moment-begun";
+/// The places that later moments add; `tests/moments/death.rs` and `tests/ebpf_moments.rs` die there.
+const LATER: [&str; 4] = ["moment-begun", "seizing", "seized", "followed"];
 
 /// Runs a program that is to exit with 3, in a shell that outlives tracexec and writes its status to a
 /// file, and has tracexec die at `place`.
@@ -88,7 +88,7 @@ fn a_match_that_is_about_to_run_under_another_program_runs_with_or_without_it() 
 #[test]
 fn every_place_is_tested() {
     let mut known: Vec<&str> = HELD.into_iter().chain(LAUNCHED).chain(WRAPPED).collect();
-    known.push(LATER);
+    known.extend(LATER);
     let mut found = Vec::new();
     let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
     while let Some(folder) = folders.pop() {

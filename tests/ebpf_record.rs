@@ -58,6 +58,7 @@ fn start<S: Into<OsString>>(words: impl IntoIterator<Item = S>) -> Recording {
         command: Some(command),
         system: false,
         aim: Aim::RecordCalls(Wanted { lives: false, ..Wanted::ALL }),
+        adopter: None,
     };
     let filter = Filter::new(&[b"argc=0"], Arc::new(SystemNames)).unwrap();
     let tell = move |event| drop(teller.send(event));

@@ -173,7 +173,7 @@ impl What {
     }
 
     /// Whether it is known only when something happens after the exec.
-    pub(super) fn is_of_a_moment(&self) -> bool {
+    pub fn is_of_a_moment(&self) -> bool {
         matches!(self, What::Signal | What::Status | What::Age | What::Usual { .. })
     }
 

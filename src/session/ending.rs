@@ -130,7 +130,7 @@ impl Session {
             ));
         }
         let plural = if execs == 1 { "" } else { "s" };
-        if self.counts.matches == 0 && tally.candidates > 0 {
+        if self.counts.matches == 0 && (tally.candidates > 0 || !self.tracers.is_empty()) {
             report.say(format!(
                 "nothing came to --on {}: {execs} exec{plural}, {} of them looked after",
                 self.config.moments, tally.candidates

@@ -2,14 +2,20 @@
 
 use crate::cli::Backend;
 use crate::config;
+#[cfg(feature = "ebpf")]
+use crate::diagnose::{Circumstances, refusal};
 use crate::guardian::Guardian;
 use crate::judge::{Matcher, Notice};
 use crate::notify::Sender;
 use crate::report::{Report, Trouble};
 use crate::source::Source;
 use crate::source::launch::Command;
+#[cfg(feature = "ebpf")]
+use crate::source::ptrace::adopt::Adopter;
 use crate::source::ptrace::{Look, PtraceSource};
 use crate::sys::Inherited;
+#[cfg(feature = "ebpf")]
+use crate::sys::Pid;
 
 type Started = (Box<dyn Source>, Option<Guardian>);
 
@@ -26,14 +32,14 @@ impl Start<'_> {
     /// Starts the source that was asked for, or the best that can be had, and COMMAND with it.
     pub fn start(&self) -> Result<Started, Trouble> {
         match self.config.backend {
-            Backend::Auto if self.config.moments.follow() => {
-                self.report
-                    .detail(format!("events come from ptrace, which sees {}", self.config.moments));
-                self.ptrace()
-            }
             Backend::Ptrace => self.ptrace(),
             Backend::Ebpf => self.ebpf(),
             Backend::Auto if self.config.system => self.ebpf(),
+            // What counts is traced in any case, and no parent sees its stops.
+            Backend::Auto if self.config.moments.follow() => {
+                self.report.detail("events come from ptrace, by which --on holds programs");
+                self.ptrace()
+            }
             Backend::Auto => self.ebpf().or_else(|trouble| {
                 self.report.detail(format!("events come from ptrace; {trouble}"));
                 self.ptrace()
@@ -49,20 +55,26 @@ impl Start<'_> {
         }
     }
 
-    fn ptrace(&self) -> Result<Started, Trouble> {
-        let sender = self.sender.clone();
-        let keep = self.config.filter.keep();
-        let look = Look {
+    fn look(&self) -> Look {
+        Look {
             moments: self.config.moments,
             all_signals: self.config.filter.asks_for_signals(),
             all_statuses: self.config.filter.asks_for_status(),
             at_the_last: matches!(self.config.action, config::Action::Nothing),
-        };
-        let source =
-            PtraceSource::start(self.command(), keep, look, (self.matcher)(), move |event| {
-                sender.send(Notice::Source(event))
-            })
-            .map_err(|error| Trouble::new(format!("cannot start the tracer's thread: {error}")))?;
+        }
+    }
+
+    fn ptrace(&self) -> Result<Started, Trouble> {
+        let sender = self.sender.clone();
+        let keep = self.config.filter.keep();
+        let source = PtraceSource::start(
+            self.command(),
+            keep,
+            self.look(),
+            (self.matcher)(),
+            move |event| sender.send(Notice::Source(event)),
+        )
+        .map_err(|error| Trouble::new(format!("cannot start the tracer's thread: {error}")))?;
         Ok((Box::new(source), None))
     }
 
@@ -73,14 +85,22 @@ impl Start<'_> {
         let sender = self.sender.clone();
         let command = (!self.config.command.is_empty()).then(|| self.command());
         let lists = matches!(self.config.action, config::Action::List);
-        let aim = if lists { Aim::Record(Wanted::FOR_FILTER) } else { Aim::Stop };
-        let watched = Watched { command, system: self.config.system, aim };
+        let follows = self.config.moments.follow();
+        let aim = if lists && !follows { Aim::Record(Wanted::FOR_FILTER) } else { Aim::Stop };
+        let adopter = follows.then(|| self.adopter()).transpose()?;
+        let watched = Watched { command, system: self.config.system, aim, adopter };
         let started =
             EbpfSource::start(watched, &self.config.filter, (self.matcher)(), move |event| {
                 sender.send(Notice::Source(event))
             })?;
         self.report.detail("events come from eBPF");
-        if lists {
+        if follows {
+            self.report.detail(format!(
+                "what may come to --on {} is traced from its exec on",
+                self.config.moments
+            ));
+        }
+        if aim.records() {
             self.report.detail("each exec is recorded by the kernel, and nothing is stopped");
         } else if started.decides_nothing && self.config.system {
             self.report.warn(
@@ -95,6 +115,25 @@ impl Start<'_> {
             ));
         }
         Ok((Box::new(started.source), Some(started.guardian)))
+    }
+
+    /// The tracer for what may be held later than at its exec.
+    #[cfg(feature = "ebpf")]
+    fn adopter(&self) -> Result<Adopter, Trouble> {
+        let ours = Circumstances::of(std::process::id() as Pid);
+        if ours.ptrace_scope == Some(3) || (ours.ptrace_scope == Some(2) && !ours.capable) {
+            let found = refusal(&Circumstances { tracer: 0, ..ours });
+            return Err(Trouble::new(format!(
+                "--on {}: what counts has to be traced, but {}",
+                self.config.moments, found.cause
+            ))
+            .hint(found.hint));
+        }
+        let sender = self.sender.clone();
+        Adopter::start(self.look(), (self.matcher)(), move |event| {
+            sender.send(Notice::Source(event));
+        })
+        .map_err(|error| Trouble::new(format!("cannot start the tracer's thread: {error}")))
     }
 
     #[cfg(not(feature = "ebpf"))]

@@ -29,6 +29,7 @@ use std::thread::{self, JoinHandle};
 
 use super::launch::Command;
 use super::lineage::Lineage;
+use super::ptrace::adopt::Adopter;
 use super::{Judge, Source, SourceEvent, Totals};
 use crate::event::Wanted;
 use crate::filter::{Filter, SystemNames};
@@ -42,6 +43,7 @@ use stops::Stops;
 pub struct EbpfSource {
     stops: Arc<Stops>,
     thread: Option<JoinHandle<()>>,
+    adopter: Option<Arc<Adopter>>,
 }
 
 /// What is to be watched.
@@ -51,6 +53,8 @@ pub struct Watched {
     /// Every exec of the machine.
     pub system: bool,
     pub aim: Aim,
+    /// Follows what may be held later than at its exec.
+    pub adopter: Option<Adopter>,
 }
 
 /// What becomes of an exec that may match.
@@ -107,6 +111,9 @@ impl EbpfSource {
     ) -> Result<Started, Trouble> {
         let mut lowered = Lowered::new(filter, !watched.system, watched.aim.records());
         let mut aim = watched.aim;
+        let adopter = watched.adopter.map(Arc::new);
+        let follower = adopter.clone();
+        let tracer = adopter.as_ref().map_or(0, |adopter| adopter.tid());
         if aim.calls() || aim.wanted().is_some_and(|wanted| wanted.lives) {
             lowered.record_all();
         } else if aim == Aim::Record(Wanted::FOR_FILTER)
@@ -125,7 +132,8 @@ impl EbpfSource {
             .name("ebpf".into())
             .spawn(move || {
                 let mut object = MaybeUninit::uninit();
-                let programs = match load::load(&mut object, &lowered, watched.system, aim) {
+                let programs = match load::load(&mut object, &lowered, watched.system, aim, tracer)
+                {
                     Ok(programs) => programs,
                     Err(trouble) => return drop(sender.send(Err(trouble))),
                 };
@@ -133,7 +141,7 @@ impl EbpfSource {
                 let keep = lowered.keep;
                 drop(lowered);
                 let ready = programs.guardian().and_then(|guardian| {
-                    let stops = Arc::new(Stops::new(&programs)?);
+                    let stops = Arc::new(Stops::new(&programs, tracer)?);
                     Ok((stops, guardian))
                 });
                 let (stops, guardian) = match ready {
@@ -152,6 +160,8 @@ impl EbpfSource {
                         keep,
                         lineage,
                         own,
+                        adopter: follower,
+                        command: 0,
                         judge,
                         tell,
                     }
@@ -163,7 +173,7 @@ impl EbpfSource {
             })?;
         match loaded.recv() {
             Ok(Ok((stops, guardian))) => Ok(Started {
-                source: EbpfSource { stops, thread: Some(thread) },
+                source: EbpfSource { stops, thread: Some(thread), adopter },
                 guardian,
                 undecided,
                 decides_nothing,
@@ -196,7 +206,7 @@ pub fn probe() -> Result<(), Unusable> {
         .map_err(|error| Unusable::Refused(error.to_string()))?;
     let mut object = MaybeUninit::uninit();
     let loaded =
-        load::load(&mut object, &Lowered::new(&filter, true, false), false, Aim::Stop).map(drop);
+        load::load(&mut object, &Lowered::new(&filter, true, false), false, Aim::Stop, 0).map(drop);
     loaded.map_err(|trouble| match load::missing() {
         Some((what, hint)) => Unusable::Lacks(what, hint),
         None => Unusable::Refused(trouble.what),
@@ -229,6 +239,10 @@ impl Source for EbpfSource {
             // It has a last look some time later, for which nobody has to wait.
             self.stops.wait_until_ended();
             drop(thread);
+        }
+        // Nothing comes to it any more.
+        if let Some(adopter) = self.adopter.take() {
+            adopter.let_go();
         }
     }
 

@@ -4,6 +4,7 @@
 //! through [`mailbox`]. Ending that thread is how the whole tree is let go.
 
 pub mod admit;
+pub mod adopt;
 mod arch;
 pub mod attach;
 mod follow;

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{Admit, Control, Held, Holder, Judge, NotHeld, ParkError, Stop};
 use crate::event::Facts;
+use crate::judge::Candidate;
 use crate::sys::Pid;
 
 /// What became of a stop.
@@ -40,6 +41,11 @@ impl Scripted {
 impl Control for Scripted {
     fn release(&mut self, pid: Pid) {
         self.note(Fate::Released(pid));
+    }
+
+    fn follow(&mut self, pid: Pid, _: Arc<Candidate>) -> Result<(), NotHeld> {
+        self.release(pid);
+        Ok(())
     }
 
     fn hold(&mut self, pid: Pid) -> Result<Held, NotHeld> {

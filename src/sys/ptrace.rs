@@ -169,6 +169,12 @@ pub fn signal_mask(tid: Pid) -> io::Result<u64> {
     Ok(mask)
 }
 
+/// PTRACE_SETSIGMASK.
+pub fn set_signal_mask(tid: Pid, mask: u64) -> io::Result<()> {
+    const SETSIGMASK: libc::c_uint = 0x420b;
+    ptrace(SETSIGMASK, tid, size_of_val(&mask), &raw const mask as usize).map(drop)
+}
+
 /// PTRACE_GETEVENTMSG.
 pub fn event_message(pid: Pid) -> io::Result<u64> {
     let mut message: libc::c_ulong = 0;

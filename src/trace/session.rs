@@ -179,7 +179,8 @@ impl Start<'_> {
         let lineage = self.config.filter.as_ref().is_some_and(|filter| filter.keep().lineage);
         wanted.lives |= self.config.system && lineage;
         let aim = if wanted.failures { Aim::RecordCalls(wanted) } else { Aim::Record(wanted) };
-        let watched = Watched { command: self.command(), system: self.config.system, aim };
+        let watched =
+            Watched { command: self.command(), system: self.config.system, aim, adopter: None };
         let all = Filter::new(&[b"pid > 0"], Arc::new(SystemNames));
         let all = all.map_err(|error| Trouble::new(error.to_string()))?;
         let filter = self.config.filter.as_deref().unwrap_or(&all);

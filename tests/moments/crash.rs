@@ -205,3 +205,14 @@ fn a_signal_from_outside_is_one_of_the_default_set_or_of_the_filter() {
     assert!(!run(&["--on", "crash", "-m", "signal=TERM"], libc::SIGSEGV));
     nothing_is_left_of(&world);
 }
+
+#[test]
+fn what_a_program_in_a_pid_namespace_sends_itself_is_its_own() {
+    let world = World::new();
+    let program = world.fixture("dies", &[]).display().to_string();
+    let script = format!("unshare --pid --fork --mount-proc sh -c '{program} abort t; echo $?'");
+    let options = ["--on", "crash", "-m", "basename=dies", "--list"];
+    let outcome = world.debug_sh(&options, &script);
+    assert!(outcome.stderr.contains("about to die of SIGABRT (basename"), "{}", outcome.stderr);
+    assert_eq!(outcome.out(), "134\n", "{}", outcome.stderr);
+}

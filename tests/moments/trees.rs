@@ -106,7 +106,9 @@ fn the_demonstration_for_ci_shows_three_stack_traces() {
     let demo = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/ci-demo/demo");
     let mut command = std::process::Command::new(demo);
     world.prepare(&mut command);
-    command.env("TRACEXEC", super::support::TRACEXEC);
+    command
+        .env("TRACEXEC", super::support::TRACEXEC)
+        .env("TRACEXEC_BACKEND", super::support::BACKEND);
     let outcome = super::support::finish(world.start(command));
     assert_eq!(outcome.code(), 0, "{}{}", outcome.out(), outcome.stderr);
     assert!(outcome.out().contains("3 of 4 failed"), "{}", outcome.out());

@@ -5,7 +5,6 @@ use super::support::World;
 #[test]
 fn what_makes_no_sense_is_an_error_before_the_command_starts() {
     let world = World::new();
-    let ptrace = "the eBPF source sees the exec only";
     for (options, says, hint) in [
         (&["--on", "crsh"][..], "did you mean `crash`?", ""),
         (&["--on", "hang"], "hang=60s", ""),
@@ -16,8 +15,12 @@ fn what_makes_no_sense_is_an_error_before_the_command_starts() {
             "tracexec-filter(7)",
         ),
         (&["--on", "crash", "--break", "main"], "stays where it happened", "add exec"),
-        (&["--on", "crash", "--backend", "ebpf"], ptrace, "--backend ptrace"),
-        (&["--on", "fail", "--system", "--once"], "only the exec can be seen", "ptrace sees"),
+        (
+            &["--on", "fail", "--system", "--once", "--backend", "ptrace"],
+            "ptrace sees COMMAND's tree only",
+            "leave --backend ptrace away",
+        ),
+        (&["--on", "fail", "--system"], "how many matches", "--once"),
     ] {
         let mut command = std::process::Command::new(super::support::TRACEXEC);
         world.prepare(&mut command);

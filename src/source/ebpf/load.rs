@@ -54,12 +54,14 @@ pub struct Programs<'object> {
     aim: Aim,
 }
 
-/// Loads and attaches; the programs do nothing yet.
+/// Loads and attaches; the programs do nothing yet. `tracer`: the thread that follows what may be held later,
+/// or 0.
 pub fn load<'object>(
     object: &'object mut MaybeUninit<OpenObject>,
     lowered: &Lowered,
     system: bool,
     aim: Aim,
+    tracer: Pid,
 ) -> Result<Programs<'object>, Trouble> {
     // What it says, the verifier's log for one, is for our developers; the errors come back to us.
     let silent = std::env::var_os("TRACEXEC_BPF_LOG").is_none();
@@ -101,6 +103,7 @@ pub fn load<'object>(
         data.tells_tree = lowered.keep.lineage.into();
         data.tells_argv = (lowered.keep.lineage && lowered.keep.argv).into();
         data.own_namespace = namespace as u32;
+        data.own_tracer = tracer;
         let wanted = aim.wanted().unwrap_or(Wanted::FOR_FILTER);
         data.records_env = (lowered.asks.env || wanted.env).into();
         data.records_fds = (lowered.asks.fds || wanted.fds).into();

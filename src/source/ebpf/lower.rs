@@ -138,7 +138,8 @@ impl Lowered {
                     Of::Parent => "parent",
                     Of::Ancestor => "ancestor",
                 };
-                if !self.undecided.contains(&name) {
+                // That nobody can know at an exec is no news.
+                if !asked.what.is_of_a_moment() && !self.undecided.contains(&name) {
                     self.undecided.push(name);
                 }
                 0

@@ -27,6 +27,8 @@ pub struct Stops {
     held: Mutex<HashMap<Pid, Stopped>>,
     /// The programs' map of them.
     slots: SharedWords,
+    /// Our thread that follows what may be held later, or 0.
+    tracer: Pid,
     exempt: MapHandle,
     ending: EventFd,
     ended: EventFd,
@@ -54,7 +56,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Stops {
-    pub fn new(programs: &Programs<'_>) -> Result<Stops, Trouble> {
+    pub fn new(programs: &Programs<'_>, tracer: Pid) -> Result<Stops, Trouble> {
         let handle = |map| {
             MapHandle::try_from(map).map_err(|error| {
                 Trouble::new(format!("cannot share a map of the eBPF programs: {error}"))
@@ -72,6 +74,7 @@ impl Stops {
         Ok(Stops {
             held: Mutex::default(),
             slots,
+            tracer,
             exempt: handle(&programs.skeleton.maps.exempt)?,
             ending: eventfd(EfdFlags::EFD_NONBLOCK)?,
             ended: eventfd(EfdFlags::empty())?,
@@ -132,29 +135,31 @@ impl Stops {
 
     fn hand_over(&self, pid: Pid, admit: Admit) -> Result<Option<String>, ParkError> {
         fault::point("before-stop");
-        wait_until_stopped(pid)?;
+        self.wait_until_stopped(pid)?;
         fault::point("stop-sent");
         let trouble = admit::admit(pid, admit)?;
         fault::point("detached");
         Ok(trouble)
     }
-}
 
-/// SIGSTOP is on its way; the process runs no instruction of its own before it acts.
-fn wait_until_stopped(pid: Pid) -> Result<(), ParkError> {
-    let deadline = Instant::now() + STOPS_WITHIN;
-    loop {
-        let status = Status::read(pid).map_err(|_| ParkError::Gone)?;
-        if let Some(signal) = status.fatal_pending() {
-            return Err(ParkError::Dying(signal));
-        }
-        match status.state {
-            b'T' | b't' => return Ok(()),
-            b'Z' | b'X' => return Err(ParkError::Gone),
-            _ if Instant::now() >= deadline => {
-                return Err(ParkError::StillRunning(STOPS_WITHIN));
+    /// SIGSTOP is on its way; the process runs no instruction of its own before it acts. Where it was
+    /// followed it is let go at this exec, too.
+    fn wait_until_stopped(&self, pid: Pid) -> Result<(), ParkError> {
+        let deadline = Instant::now() + STOPS_WITHIN;
+        loop {
+            let status = Status::read(pid).map_err(|_| ParkError::Gone)?;
+            if let Some(signal) = status.fatal_pending() {
+                return Err(ParkError::Dying(signal));
             }
-            _ => std::thread::sleep(Duration::from_micros(100)),
+            let followed = status.tracer != 0 && status.tracer == self.tracer;
+            match status.state {
+                b'T' | b't' if !followed => return Ok(()),
+                b'Z' | b'X' => return Err(ParkError::Gone),
+                _ if Instant::now() >= deadline => {
+                    return Err(ParkError::StillRunning(STOPS_WITHIN));
+                }
+                _ => std::thread::sleep(Duration::from_micros(100)),
+            }
         }
     }
 }
@@ -180,7 +185,8 @@ impl Holder for Stops {
 
     fn wrap(&self, pid: Pid, order: &WrapOrder) -> Result<bool, WrapError> {
         let stopped = locked(&self.held).remove(&pid).ok_or(WrapError::Gone)?;
-        let result = wait_until_stopped(pid)
+        let result = self
+            .wait_until_stopped(pid)
             .map_err(|error| WrapError::Impossible(error.to_string()))
             .and_then(|()| wrap::stopped(pid, order));
         match &result {

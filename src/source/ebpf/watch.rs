@@ -16,10 +16,12 @@ use super::skeleton::types::{answer, exec_event};
 use super::stops::{Stopped, Stops};
 use crate::event::{Begun, Ended, ExecRecord, Facts, Image, Keep};
 use crate::fault;
+use crate::judge::Candidate;
 use crate::procfs::{self, Status};
 use crate::source::interpreters;
 use crate::source::launch::{Command, Launched, launch};
 use crate::source::lineage::Lineage;
+use crate::source::ptrace::adopt::{Adoptee, Adopter};
 use crate::source::recorded::Recorded;
 use crate::source::stopped::{Ancestry, Place, StoppedProcess};
 use crate::source::vectors::FromProc;
@@ -43,6 +45,10 @@ pub struct Watch<'object, J, E> {
     pub lineage: Option<Lineage>,
     /// Our own file, which is never matched: a terminal may start what we have not forked.
     pub own: Option<OwnFile>,
+    /// Where what may be held later goes.
+    pub adopter: Option<Arc<Adopter>>,
+    /// COMMAND, once it has been started.
+    pub command: Pid,
     pub judge: J,
     pub tell: E,
 }
@@ -123,6 +129,7 @@ impl<J: Judge, E: Fn(SourceEvent)> Watch<'_, J, E> {
         })?;
         let pidfd =
             pidfd.ok_or_else(|| LaunchError::System(std::io::ErrorKind::NotFound.into()))?;
+        self.command = child.pid;
         Ok((child, pidfd))
     }
 
@@ -182,6 +189,9 @@ impl<J: Judge, E: Fn(SourceEvent)> Watch<'_, J, E> {
     }
 
     fn command_ended(&self, child: Launched) {
+        if self.adopter.as_ref().is_some_and(|adopter| adopter.tells_end_of(child.pid)) {
+            return;
+        }
         let status = sys::reap(child.pid).map_or(ExitStatus(125 << 8), ExitStatus);
         (self.tell)(match child.failure() {
             Some(error) => SourceEvent::NotStarted(error),
@@ -324,7 +334,12 @@ impl<J: Judge, E: Fn(SourceEvent)> Watch<'_, J, E> {
         let place = Place { ancestry, comm_before: record.prev_comm.value };
         let mut facts = StoppedProcess::new(event.tgid, Some(place), FromProc::read);
         self.note(event, &mut facts);
-        let mut control = Answer { stops: &self.stops, stopped: Some(stopped) };
+        let mut control = Answer {
+            stops: &self.stops,
+            stopped: Some(stopped),
+            adopter: self.adopter.as_deref(),
+            is_command: event.tgid == self.command,
+        };
         self.judge.exec(&mut facts, Stop::new(event.tgid, &mut control));
     }
 }
@@ -346,6 +361,8 @@ impl Received {
 struct Answer<'a> {
     stops: &'a Arc<Stops>,
     stopped: Option<Stopped>,
+    adopter: Option<&'a Adopter>,
+    is_command: bool,
 }
 
 impl Control for Answer<'_> {
@@ -353,6 +370,15 @@ impl Control for Answer<'_> {
         if let Some(stopped) = self.stopped.take() {
             self.stops.let_run(&stopped);
         }
+    }
+
+    fn follow(&mut self, pid: Pid, candidate: Arc<Candidate>) -> Result<(), NotHeld> {
+        let adoptee = Adoptee { pid, candidate, is_command: self.is_command };
+        let result = self.adopter.map_or(Err(NotHeld::Gone), |adopter| adopter.adopt(adoptee));
+        // The guardian answers for it until SIGCONT has been sent.
+        self.release(pid);
+        fault::point("followed");
+        result
     }
 
     fn hold(&mut self, pid: Pid) -> Result<Held, NotHeld> {
@@ -377,13 +403,23 @@ struct Elsewhere {
     traced: bool,
 }
 
+impl Elsewhere {
+    fn why(&self, pid: Pid) -> NotHeld {
+        match self.traced {
+            true => NotHeld::Traced(Status::read(pid).map_or(0, |status| status.tracer)),
+            false => NotHeld::StoppedElsewhere,
+        }
+    }
+}
+
 impl Control for Elsewhere {
     fn release(&mut self, _: Pid) {}
 
+    fn follow(&mut self, pid: Pid, _: Arc<Candidate>) -> Result<(), NotHeld> {
+        Err(self.why(pid))
+    }
+
     fn hold(&mut self, pid: Pid) -> Result<Held, NotHeld> {
-        if !self.traced {
-            return Err(NotHeld::StoppedElsewhere);
-        }
-        Err(NotHeld::Traced(Status::read(pid).map_or(0, |status| status.tracer)))
+        Err(self.why(pid))
     }
 }

@@ -13,6 +13,9 @@ use crate::moment::{Moments, What, signals};
 use crate::procfs::{Stat, Status};
 use crate::sys::{self, Alarm, Pid};
 
+/// How far up the ancestors are looked at.
+const FAR: usize = 64;
+
 /// What is looked for.
 #[derive(Debug, Clone, Copy)]
 pub struct Look {
@@ -100,8 +103,34 @@ impl Followed {
             return;
         }
         let parent = self.processes.get(&pid).map(|entry| entry.parent);
-        let parent = parent.or_else(|| Stat::read(pid).ok().map(|stat| stat.ppid));
-        self.enter(pid, parent.unwrap_or_default(), candidate, true);
+        let parent = parent.unwrap_or_else(|| self.nearest_above(pid));
+        self.enter(pid, parent, candidate, true);
+    }
+
+    /// The nearest ancestor that is followed; 0 if none is. Between them there may be some that another
+    /// source has ruled out.
+    fn nearest_above(&self, pid: Pid) -> Pid {
+        let mut at = pid;
+        for _ in 0..FAR {
+            match Stat::read(at) {
+                Ok(stat) if stat.ppid > 1 => at = stat.ppid,
+                _ => return 0,
+            }
+            if self.processes.contains_key(&at) {
+                return at;
+            }
+        }
+        0
+    }
+
+    /// Whether a process is followed, be it as one that is no candidate.
+    pub fn knows(&self, pid: Pid) -> bool {
+        self.processes.contains_key(&pid)
+    }
+
+    /// Nothing is followed any more.
+    pub fn clear(&mut self) {
+        *self = Followed::new(self.look);
     }
 
     fn enter(&mut self, pid: Pid, parent: Pid, candidate: Option<Arc<Candidate>>, executed: bool) {
@@ -122,6 +151,16 @@ impl Followed {
         self.processes.insert(pid, entry);
     }
 
+    /// Chooses anew how a program is caught when it leaves, at a stop before its first instruction.
+    pub fn catch(&mut self, pid: Pid) {
+        if let Some(entry) = self.processes.get_mut(&pid)
+            && entry.candidate.is_some()
+            && self.look.moments.fail
+        {
+            entry.way = Some(self.libraries.at_exec(pid));
+        }
+    }
+
     /// Task `parent` has made task `child`.
     pub fn forked(&mut self, parent: Pid, child: Pid, clone: bool) {
         if !self.is_needed() {
@@ -130,9 +169,14 @@ impl Followed {
         let Some(process) = self.process_of(parent) else { return };
         if clone && sys::is_thread_of(process, child) {
             self.threads.insert(child, process);
-        } else if self.processes.get(&child).is_none_or(|entry| !entry.executed) {
-            let candidate = self.candidate(process).cloned();
-            self.enter(child, process, candidate, false);
+            return;
+        }
+        match self.processes.get_mut(&child) {
+            Some(entry) if entry.executed => entry.parent = process,
+            _ => {
+                let candidate = self.candidate(process).cloned();
+                self.enter(child, process, candidate, false);
+            }
         }
     }
 

@@ -6,11 +6,12 @@
 
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError, SyncSender};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::adopt::Adoptee;
 use crate::dump::{Focus, Prepared};
-use crate::source::{Admit, Holder, ParkError};
+use crate::source::{Admit, Holder, NotHeld, ParkError};
 use crate::sys::{self, Pid};
 use crate::wrapped::{WrapError, WrapOrder};
 
@@ -32,6 +33,10 @@ pub enum Request {
     GiveUp(Pid, SyncSender<()>),
     /// Have a waiting process execute another program in its place.
     Wrap(Pid, Box<WrapOrder>, SyncSender<Result<bool, WrapError>>),
+    /// Seize a process that another source has stopped, and follow it.
+    Adopt(Adoptee, SyncSender<Result<(), NotHeld>>),
+    /// Whether the end of COMMAND, which is no more, is told by the tracer.
+    TellsEnd(Pid, SyncSender<bool>),
     /// Let go of the whole tree.
     LetGo,
 }
@@ -39,6 +44,8 @@ pub enum Request {
 /// The queue of requests; `None` once the tracer is gone.
 pub struct Mailbox {
     queue: Mutex<Option<Vec<Request>>>,
+    /// For a tracer that has nothing to wait for but requests.
+    posted: Condvar,
     pending: AtomicBool,
     tracer: AtomicI32,
 }
@@ -47,6 +54,7 @@ impl Mailbox {
     pub fn new() -> Mailbox {
         Mailbox {
             queue: Mutex::new(Some(Vec::new())),
+            posted: Condvar::new(),
             pending: AtomicBool::new(false),
             tracer: AtomicI32::new(0),
         }
@@ -78,11 +86,19 @@ impl Mailbox {
         let Some(queue) = queue.as_mut() else { return false };
         queue.push(request);
         self.pending.store(true, Ordering::Release);
+        self.posted.notify_one();
         true
     }
 
+    /// Waits until there is a request.
+    pub fn wait(&self) {
+        let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let nothing = |queue: &mut Option<Vec<Request>>| queue.as_ref().is_some_and(Vec::is_empty);
+        drop(self.posted.wait_while(queue, nothing));
+    }
+
     /// Asks, and waits for the answer; `None` if the tracer is gone.
-    fn call<T>(&self, request: impl FnOnce(SyncSender<T>) -> Request) -> Option<T> {
+    pub fn call<T>(&self, request: impl FnOnce(SyncSender<T>) -> Request) -> Option<T> {
         let (sender, answer) = mpsc::sync_channel(1);
         if !self.post(request(sender)) {
             return None;

@@ -57,6 +57,8 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
             if self.leaves(pid, tid, address).is_none() {
                 self.waiting.resume(tid, 0);
             }
+        } else if self.is_our_continue(tid, signal) {
+            self.waiting.resume(tid, 0);
         } else if self.is_crash(tid, signal).is_none() {
             self.waiting.resume(tid, signal);
         }
@@ -108,7 +110,9 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
         let by_fault = info.code > 0 && info.code != libc::SI_KERNEL;
         let address = (by_fault && WITH_ADDRESS.contains(&signal)).then_some(info.address);
         let sent = matches!(info.code, libc::SI_USER | libc::SI_QUEUE | libc::SI_TKILL);
-        let sender = (sent && info.sender != pid).then_some(info.sender);
+        // It is named by its number in the process's own namespace.
+        let itself = Status::read(pid).ok()?.ns_pid;
+        let sender = (sent && info.sender != itself).then_some(info.sender);
         let what = What::Crash { signal, code: info.code, address, sender };
         self.happens(pid, tid, candidate, what, Cause::Signal(signal))
     }

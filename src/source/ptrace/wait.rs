@@ -5,6 +5,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::admit::{gone, ptracer};
+use super::adopt::Adopting;
 use super::follow::{Followed, Look};
 use super::hold::Hold;
 use super::inject::{self, At};
@@ -37,7 +38,9 @@ pub const OPTIONS: i32 = libc::PTRACE_O_TRACEEXEC
 pub struct Tracer<J, E> {
     pub(super) waiting: Waiting,
     lineage: Option<Lineage>,
-    command: Pid,
+    /// Where another source finds the processes.
+    pub(super) adopting: Option<Adopting>,
+    pub(super) command: Pid,
     /// Until COMMAND's first exec.
     launched: Option<Launched>,
     pub(super) judge: J,
@@ -52,7 +55,7 @@ pub(super) struct Waiting {
     pub lent: HashSet<Pid>,
     pub holds: HashMap<Pid, Hold>,
     pub followed: Followed,
-    mailbox: Arc<Mailbox>,
+    pub mailbox: Arc<Mailbox>,
 }
 
 enum Flow {
@@ -78,20 +81,28 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
         judge: J,
         tell: E,
     ) -> Self {
-        let mut followed = Followed::new(look);
+        let mut waiting = Waiting::new(look, mailbox);
         // Until it has executed COMMAND it is ours.
-        followed.executed(launched.pid, None);
+        waiting.followed.executed(launched.pid, None);
         Tracer {
-            waiting: Waiting {
-                pids: HashMap::new(),
-                lent: HashSet::new(),
-                holds: HashMap::new(),
-                followed,
-                mailbox,
-            },
+            waiting,
             lineage: Lineage::new(keep, launched.pid),
+            adopting: None,
             command: launched.pid,
             launched: Some(launched),
+            judge,
+            tell,
+        }
+    }
+
+    /// A tracer that has nothing to trace but what it is given.
+    pub fn adopting(look: Look, mailbox: Arc<Mailbox>, judge: J, tell: E) -> Self {
+        Tracer {
+            waiting: Waiting::new(look, mailbox),
+            lineage: None,
+            adopting: Some(Adopting::default()),
+            command: 0,
+            launched: None,
             judge,
             tell,
         }
@@ -113,8 +124,9 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
                 Ok(Some((pid, status))) => self.stopped(pid, Report::decode(status)),
                 Ok(None) => {}
                 // ECHILD: all are gone, and a request says what becomes of those that were lent.
-                Err(_) if self.waiting.lent.is_empty() => return,
-                Err(_) => sys::wait_for_wake(),
+                Err(_) if !self.waiting.lent.is_empty() => sys::wait_for_wake(),
+                Err(_) if self.rest() => {}
+                Err(_) => return,
             }
         }
     }
@@ -137,6 +149,9 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
     }
 
     fn executed(&mut self, pid: Pid) {
+        if self.executed_elsewhere(pid) {
+            return;
+        }
         if pid == self.command && self.launched.take().is_some() {
             (self.tell)(SourceEvent::Started(pid));
         }
@@ -173,6 +188,7 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
     pub(super) fn note_fork(&mut self, pid: Pid, clone: bool) {
         if (self.lineage.is_some() || self.waiting.followed.is_needed())
             && let Ok(child) = sys::event_message(pid)
+            && self.has_child(child as Pid)
         {
             if let Some(lineage) = &mut self.lineage {
                 lineage.forked(pid, child as Pid, clone);
@@ -186,6 +202,7 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
             lineage.seen(pid);
         }
         self.waiting.followed.begins(pid);
+        self.lets_continue(pid);
         self.waiting.resume(pid, 0);
     }
 
@@ -201,6 +218,7 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
         self.waiting.pids.remove(&pid);
         self.missed(pid, status);
         self.forget(pid);
+        self.note_end(pid);
         if pid == self.command {
             let failure = self.launched.take().and_then(Launched::failure);
             (self.tell)(match failure {
@@ -236,6 +254,13 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
             Request::Wrap(pid, order, answer) => {
                 let result = self.wrap(pid, &order);
                 let _ = answer.send(result);
+            }
+            Request::Adopt(adoptee, answer) => {
+                let result = self.adopt(adoptee);
+                let _ = answer.send(result);
+            }
+            Request::TellsEnd(pid, answer) => {
+                let _ = answer.send(self.tells_end_of(pid));
             }
             Request::LetGo => {
                 self.waiting.release_holds();
@@ -309,6 +334,12 @@ pub(super) fn park(pid: Pid, at: At, admit: Admit) -> Result<Option<String>, Par
 }
 
 impl Waiting {
+    fn new(look: Look, mailbox: Arc<Mailbox>) -> Waiting {
+        let followed = Followed::new(look);
+        let (pids, lent, holds) = (HashMap::new(), HashSet::new(), HashMap::new());
+        Waiting { pids, lent, holds, followed, mailbox }
+    }
+
     /// Whether a process is in its exec stop.
     pub fn waits_at_exec(&self, pid: Pid) -> bool {
         self.pids.contains_key(&pid)
@@ -338,9 +369,10 @@ impl Control for Waiting {
         }
     }
 
-    fn follow(&mut self, pid: Pid, candidate: Arc<Candidate>) {
+    fn follow(&mut self, pid: Pid, candidate: Arc<Candidate>) -> Result<(), NotHeld> {
         self.followed.executed(pid, Some(candidate));
         self.resume(pid, 0);
+        Ok(())
     }
 
     fn hold(&mut self, pid: Pid) -> Result<Held, NotHeld> {

@@ -1,0 +1,6 @@
+//! The same over eBPF.
+
+#![cfg(feature = "ebpf")]
+
+#[path = "moments/main.rs"]
+mod moments;
