@@ -10,6 +10,7 @@ use crate::source::Source;
 use crate::source::launch::Command;
 use crate::source::ptrace::{Look, PtraceSource};
 use crate::sys::Inherited;
+use crate::trace::source::not_followed;
 
 type Started = (Box<dyn Source>, Option<Guardian>);
 
@@ -57,12 +58,12 @@ impl Start<'_> {
             all_signals: self.config.filter.asks_for_signals(),
             all_statuses: self.config.filter.asks_for_status(),
         };
-        let source =
-            PtraceSource::start(self.command(), keep, look, (self.matcher)(), move |event| {
-                sender.send(Notice::Source(event))
-            })
-            .map_err(|error| Trouble::new(format!("cannot start the tracer's thread: {error}")))?;
-        Ok((Box::new(source), None))
+        let command = (!self.config.command.is_empty()).then(|| self.command());
+        let pids = self.config.pids.clone();
+        let tell = move |event| sender.send(Notice::Source(event));
+        let started = PtraceSource::start(command, pids, (keep, look), (self.matcher)(), tell)?;
+        not_followed(self.report, &started.not_followed);
+        Ok((Box::new(started.source), None))
     }
 
     #[cfg(feature = "ebpf")]
@@ -73,7 +74,8 @@ impl Start<'_> {
         let command = (!self.config.command.is_empty()).then(|| self.command());
         let lists = matches!(self.config.action, config::Action::List);
         let aim = if lists { Aim::Record(Wanted::FOR_FILTER) } else { Aim::Stop };
-        let watched = Watched { command, system: self.config.system, aim };
+        let pids = self.config.pids.clone();
+        let watched = Watched { command, pids, system: self.config.system, aim };
         let started =
             EbpfSource::start(watched, &self.config.filter, (self.matcher)(), move |event| {
                 sender.send(Notice::Source(event))

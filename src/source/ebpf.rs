@@ -12,6 +12,7 @@ mod kin;
 mod load;
 mod lower;
 pub mod release;
+mod roots;
 mod stops;
 
 mod watch;
@@ -47,6 +48,8 @@ pub struct EbpfSource {
 pub struct Watched {
     /// COMMAND; without one, only the system is.
     pub command: Option<Command>,
+    /// Processes that run already, with all that has come from them.
+    pub pids: Vec<Pid>,
     /// Every exec of the machine.
     pub system: bool,
     pub aim: Aim,
@@ -104,6 +107,7 @@ impl EbpfSource {
         judge: impl Judge + 'static,
         tell: impl Fn(SourceEvent) + Send + 'static,
     ) -> Result<Started, Trouble> {
+        roots::check(&watched.pids)?;
         let mut lowered = Lowered::new(filter, !watched.system, watched.aim.records());
         let mut aim = watched.aim;
         if aim.calls() || aim.wanted().is_some_and(|wanted| wanted.lives) {
@@ -151,7 +155,7 @@ impl EbpfSource {
                         judge,
                         tell,
                     }
-                    .run(watched.command);
+                    .run(watched.command, watched.pids);
                 }
             })
             .map_err(|error| {

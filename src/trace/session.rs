@@ -183,7 +183,8 @@ impl Start<'_> {
         let sender = self.sender.clone();
         let wanted = self.config.wanted;
         let aim = if wanted.failures { Aim::RecordCalls(wanted) } else { Aim::Record(wanted) };
-        let watched = Watched { command: self.command(), system: self.config.system, aim };
+        let pids = self.config.pids.clone();
+        let watched = Watched { command: self.command(), pids, system: self.config.system, aim };
         let all = Filter::new(&[b"pid > 0"], Arc::new(SystemNames));
         let all = all.map_err(|error| Trouble::new(error.to_string()))?;
         let filter = self.config.filter.as_deref().unwrap_or(&all);

@@ -5,6 +5,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::admit::{gone, ptracer};
+use super::attach::Attached;
 use super::follow::{Followed, Look};
 use super::hold::Hold;
 use super::inject;
@@ -37,7 +38,7 @@ pub const OPTIONS: i32 = libc::PTRACE_O_TRACEEXEC
 pub struct Tracer<J, E> {
     pub(super) waiting: Waiting,
     lineage: Option<Lineage>,
-    command: Pid,
+    command: Option<Pid>,
     /// Until COMMAND's first exec.
     launched: Option<Launched>,
     pub(super) judge: J,
@@ -70,20 +71,23 @@ fn unless_gone(result: io::Result<()>) {
 
 impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
     pub fn new(
-        launched: Launched,
+        (launched, attached): (Option<Launched>, &[Attached]),
         (keep, look): (Keep, Look),
         mailbox: Arc<Mailbox>,
         judge: J,
         tell: E,
     ) -> Self {
         let mut followed = Followed::new(look);
-        // Until it has executed COMMAND it is ours.
-        followed.executed(launched.pid, None);
+        let command = launched.as_ref().map(|launched| launched.pid);
+        // Until it has executed COMMAND it is ours. What ran before us is not looked for.
+        for pid in command.into_iter().chain(attached.iter().map(|process| process.pid)) {
+            followed.executed(pid, None);
+        }
         Tracer {
             waiting: Waiting { pids: HashSet::new(), holds: HashMap::new(), followed, mailbox },
-            lineage: Lineage::new(keep, launched.pid),
-            command: launched.pid,
-            launched: Some(launched),
+            lineage: Lineage::new(keep, command, attached),
+            command,
+            launched,
             judge,
             tell,
         }
@@ -105,7 +109,7 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
                 Ok(Some((pid, status))) => self.stopped(pid, Report::decode(status)),
                 Ok(None) => {}
                 // ECHILD: all are gone.
-                Err(_) => return,
+                Err(_) => return (self.tell)(SourceEvent::NothingLeft),
             }
         }
     }
@@ -127,7 +131,7 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
     }
 
     fn executed(&mut self, pid: Pid) {
-        if pid == self.command && self.launched.take().is_some() {
+        if Some(pid) == self.command && self.launched.take().is_some() {
             (self.tell)(SourceEvent::Started(pid));
         }
         let mut facts = self.noted(pid);
@@ -184,7 +188,7 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
         if let Some(lineage) = &mut self.lineage {
             lineage.ended(pid);
         }
-        if pid == self.command {
+        if Some(pid) == self.command {
             let failure = self.launched.take().and_then(Launched::failure);
             (self.tell)(match failure {
                 Some(error) => SourceEvent::NotStarted(error),
