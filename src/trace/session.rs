@@ -15,7 +15,7 @@ use super::{About, Baseline, End, Lost, Sink, Tracer, source};
 use crate::cli::Backend;
 use crate::cli::trace::SeccompBpf;
 use crate::event::{FdRecord, Strings, Wanted};
-use crate::filter::{Filter, SystemNames};
+use crate::filter::Filter;
 use crate::guardian::Guardian;
 use crate::identity::Identity;
 use crate::notify::{self, Receiver};
@@ -185,7 +185,7 @@ impl Start<'_> {
         let aim = if wanted.failures { Aim::RecordCalls(wanted) } else { Aim::Record(wanted) };
         let pids = self.config.pids.clone();
         let watched = Watched { command: self.command(), pids, system: self.config.system, aim };
-        let all = Filter::new(&[b"pid > 0"], Arc::new(SystemNames));
+        let all = Filter::new(&[b"pid > 0"], Arc::new(crate::filter::SystemNames));
         let all = all.map_err(|error| Trouble::new(error.to_string()))?;
         let filter = self.config.filter.as_deref().unwrap_or(&all);
         let started = EbpfSource::start(watched, filter, self.tracer(), move |event| {
