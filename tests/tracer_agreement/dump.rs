@@ -124,11 +124,12 @@ pub fn be_the_program() {
     let mut source = start(&order, command, &sender);
     let mut run = Run::default();
     let mut records = Vec::new();
+    let mut ends = Vec::new();
     let last = if order.eyes == Eyes::Ebpf && some { is_end } else { is_nothing_left };
     loop {
         let next = told.recv_timeout(LIMIT).expect("the end");
         let ended = matches!(&next, Told::Source(event) if last(event));
-        note(&mut run, &mut records, next);
+        note(&mut run, (&mut records, &mut ends), next);
         if !some && records.len() == 1 {
             fs::write(Path::new(&path).with_extension("seen"), "").unwrap();
         }
@@ -137,8 +138,13 @@ pub fn be_the_program() {
         }
     }
     source.let_go();
-    told.try_iter().for_each(|next| note(&mut run, &mut records, next));
+    told.try_iter().for_each(|next| note(&mut run, (&mut records, &mut ends), next));
     check(order.eyes, &records);
+    if order.eyes != Eyes::Ebpf && some {
+        let command = ends.iter().find(|ended| ended.pid == records[0].pid).unwrap();
+        check_usage(command);
+        assert!(ends.iter().all(|ended| ended.usage.is_some()));
+    }
     let called = |record: &ExecRecord| {
         Exec::of(record).called(record.interpreters.value.as_deref().unwrap_or_default())
     };
@@ -156,15 +162,32 @@ fn is_nothing_left(event: &SourceEvent) -> bool {
     matches!(event, SourceEvent::NothingLeft)
 }
 
-fn note(run: &mut Run, records: &mut Vec<ExecRecord>, told: Told) {
+fn note(run: &mut Run, (records, ends): (&mut Vec<ExecRecord>, &mut Vec<Ended>), told: Told) {
     match told {
         Told::Exec(record) => records.push(*record),
         Told::Begun => run.begun += 1,
-        Told::Ended(ended) => run.ended.push(ended.status),
+        Told::Ended(ended) => {
+            run.ended.push(ended.status);
+            ends.push(ended);
+        }
         Told::Source(SourceEvent::CommandEnded(status)) => run.status = status.0,
         Told::Source(SourceEvent::NotStarted(error)) => panic!("{error:?}"),
         Told::Source(_) => {}
     }
+}
+
+/// COMMAND is the only child that was waited for: what it has used with its own children is what ours have.
+fn check_usage(command: &Ended) {
+    let mut all = std::mem::MaybeUninit::<libc::rusage>::zeroed();
+    // SAFETY: the kernel fills it, and all bit patterns are valid.
+    let all = unsafe {
+        libc::getrusage(libc::RUSAGE_CHILDREN, all.as_mut_ptr());
+        all.assume_init()
+    };
+    let time = |time: libc::timeval| Duration::new(time.tv_sec as u64, time.tv_usec as u32 * 1000);
+    let usage = command.usage.unwrap();
+    assert_eq!((usage.user, usage.system), (time(all.ru_utime), time(all.ru_stime)));
+    assert_eq!(usage.peak_memory, all.ru_maxrss as u64 * 1024);
 }
 
 /// What holds of all records, whatever they tell.
