@@ -166,6 +166,15 @@ pub struct Debug {
     /// Watch every exec of the machine, and not only COMMAND's tree (needs eBPF)
     #[arg(long, help_heading = "What is watched")]
     pub system: bool,
+    /// Follow this process, which runs already, and all that comes from it; several may be named
+    #[arg(
+        short,
+        long = "pid",
+        value_name = "PID",
+        conflicts_with = "system",
+        help_heading = "What is watched"
+    )]
+    pub pids: Vec<Pid>,
 
     /// The debugger: auto, a template's name, or a command of your own with {{pid}}
     #[arg(
@@ -261,8 +270,8 @@ pub struct Debug {
     #[arg(long, value_name = "TIME", value_parser = time_of, help_heading = "When something goes wrong")]
     pub attach_timeout: Option<Duration>,
 
-    /// The command to run, with its arguments; --system can do without
-    #[arg(last = true, required_unless_present = "system", value_name = "COMMAND", value_hint = clap::ValueHint::CommandWithArguments)]
+    /// The command to run, with its arguments; --system and -p can do without
+    #[arg(last = true, required_unless_present_any = ["system", "pids"], value_name = "COMMAND", value_hint = clap::ValueHint::CommandWithArguments)]
     pub command: Vec<OsString>,
 }
 

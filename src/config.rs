@@ -27,6 +27,7 @@ use crate::moment::Moments;
 use crate::report::Trouble;
 use crate::save::Saves;
 use crate::settings::{built_in, typed};
+use crate::sys::Pid;
 use crate::wrapped::Wrapper;
 
 /// What is done with a match.
@@ -56,6 +57,8 @@ pub struct Session {
     pub backend: Backend,
     /// Every exec of the machine is watched.
     pub system: bool,
+    /// Processes that run already, and are followed.
+    pub pids: Vec<Pid>,
     pub action: Action,
     /// The editor that is told of a debugger which listens.
     pub remote: Option<Box<Editor>>,
@@ -166,6 +169,7 @@ impl Session {
             moments: debug.on,
             backend: debug.backend,
             system: debug.system,
+            pids: debug.pids,
             remote,
             skip: debug.skip,
             max_hits: if debug.once { Some(1) } else { debug.max_hits },

@@ -394,8 +394,9 @@ fn file_record(pid: Pid, fd: Fd) -> FdRecord {
         fd,
     };
     let number = record.fd.number;
-    match fs::read_to_string(path(pid, &format!("fdinfo/{number}"))) {
+    match read_small(&path(pid, &format!("fdinfo/{number}"))) {
         Ok(text) => {
+            let text = String::from_utf8_lossy(&text);
             for (name, value) in text.lines().filter_map(|line| line.split_once(':')) {
                 let value = value.trim();
                 match name {

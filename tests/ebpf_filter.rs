@@ -239,7 +239,13 @@ fn run(world: &World, filter: &Arc<Filter>, plan: &[Planned]) -> Ran {
     let seen = Arc::new(Mutex::new(HashMap::new()));
     let judge = Note { filter: Arc::clone(filter), seen: Arc::clone(&seen) };
     let (sender, events) = mpsc::channel();
-    let watched = Watched { command: Some(command), system: false, aim: Aim::Stop, adopter: None };
+    let watched = Watched {
+        command: Some(command),
+        pids: Vec::new(),
+        system: false,
+        aim: Aim::Stop,
+        adopter: None,
+    };
     let tell = move |event| drop(sender.send(event));
     let mut started = EbpfSource::start(watched, filter, judge, tell).expect("programs that load");
     loop {

@@ -56,6 +56,7 @@ fn start<S: Into<OsString>>(words: impl IntoIterator<Item = S>) -> Recording {
     let (teller, events) = mpsc::channel();
     let watched = Watched {
         command: Some(command),
+        pids: Vec::new(),
         system: false,
         aim: Aim::RecordCalls(Wanted { lives: false, ..Wanted::ALL }),
         adopter: None,

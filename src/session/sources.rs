@@ -16,6 +16,7 @@ use crate::source::ptrace::{Look, PtraceSource};
 use crate::sys::Inherited;
 #[cfg(feature = "ebpf")]
 use crate::sys::Pid;
+use crate::trace::source::not_followed;
 
 type Started = (Box<dyn Source>, Option<Guardian>);
 
@@ -67,15 +68,13 @@ impl Start<'_> {
     fn ptrace(&self) -> Result<Started, Trouble> {
         let sender = self.sender.clone();
         let keep = self.config.filter.keep();
-        let source = PtraceSource::start(
-            self.command(),
-            keep,
-            self.look(),
-            (self.matcher)(),
-            move |event| sender.send(Notice::Source(event)),
-        )
-        .map_err(|error| Trouble::new(format!("cannot start the tracer's thread: {error}")))?;
-        Ok((Box::new(source), None))
+        let command = (!self.config.command.is_empty()).then(|| self.command());
+        let pids = self.config.pids.clone();
+        let tell = move |event| sender.send(Notice::Source(event));
+        let started =
+            PtraceSource::start(command, pids, (keep, self.look()), (self.matcher)(), tell)?;
+        not_followed(self.report, &started.not_followed);
+        Ok((Box::new(started.source), None))
     }
 
     #[cfg(feature = "ebpf")]
@@ -88,7 +87,8 @@ impl Start<'_> {
         let follows = self.config.moments.follow();
         let aim = if lists && !follows { Aim::Record(Wanted::FOR_FILTER) } else { Aim::Stop };
         let adopter = follows.then(|| self.adopter()).transpose()?;
-        let watched = Watched { command, system: self.config.system, aim, adopter };
+        let pids = self.config.pids.clone();
+        let watched = Watched { command, pids, system: self.config.system, aim, adopter };
         let started =
             EbpfSource::start(watched, &self.config.filter, (self.matcher)(), move |event| {
                 sender.send(Notice::Source(event))

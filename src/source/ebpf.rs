@@ -13,6 +13,7 @@ mod layout;
 mod load;
 mod lower;
 pub mod release;
+mod roots;
 mod stops;
 
 mod watch;
@@ -50,6 +51,8 @@ pub struct EbpfSource {
 pub struct Watched {
     /// COMMAND; without one, only the system is.
     pub command: Option<Command>,
+    /// Processes that run already, with all that has come from them.
+    pub pids: Vec<Pid>,
     /// Every exec of the machine.
     pub system: bool,
     pub aim: Aim,
@@ -109,6 +112,7 @@ impl EbpfSource {
         judge: impl Judge + 'static,
         tell: impl Fn(SourceEvent) + Send + 'static,
     ) -> Result<Started, Trouble> {
+        roots::check(&watched.pids)?;
         let mut lowered = Lowered::new(filter, !watched.system, watched.aim.records());
         let mut aim = watched.aim;
         let adopter = watched.adopter.map(Arc::new);
@@ -165,7 +169,7 @@ impl EbpfSource {
                         judge,
                         tell,
                     }
-                    .run(watched.command);
+                    .run(watched.command, watched.pids);
                 }
             })
             .map_err(|error| {

@@ -84,22 +84,9 @@ impl Node {
 }
 
 impl Lineage {
-    /// A lineage that begins with COMMAND; `None` if nothing needs one.
-    pub fn new(keep: Keep, command: Pid) -> Option<Lineage> {
-        if !keep.lineage && !keep.prev_comm {
-            return None;
-        }
-        let mut lineage = Lineage {
-            keep,
-            nodes: HashMap::from([(command, Rc::new(Node::root(command)))]),
-            comms: HashMap::new(),
-        };
-        lineage.note_comm(command);
-        Some(lineage)
-    }
-
-    /// The same of processes that run already, and of COMMAND where there is one.
-    pub fn of(keep: Keep, command: Option<Pid>, attached: &[Attached]) -> Option<Lineage> {
+    /// A lineage that begins with COMMAND, where there is one, and with processes that run already; `None` if
+    /// nothing needs one.
+    pub fn new(keep: Keep, command: Option<Pid>, attached: &[Attached]) -> Option<Lineage> {
         if !keep.lineage && !keep.prev_comm {
             return None;
         }

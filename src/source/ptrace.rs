@@ -21,14 +21,16 @@ mod wait;
 pub mod wrap;
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 
 use super::launch::{self, Command};
 use super::{Judge, Source, SourceEvent};
 use crate::diagnose::Circumstances;
 use crate::event::Keep;
-use crate::sys;
+use crate::report::Trouble;
+use crate::sys::{self, Pid};
+use attach::Attached;
 pub use follow::Look;
 use mailbox::Mailbox;
 
@@ -38,32 +40,75 @@ pub struct PtraceSource {
     thread: Option<JoinHandle<()>>,
 }
 
+/// A source that has begun, and what it could not follow of the processes that run already.
+pub struct Started {
+    pub source: PtraceSource,
+    pub not_followed: Vec<(Pid, io::Error)>,
+}
+
 impl PtraceSource {
-    /// Starts COMMAND under a tracer of its own thread. How that went is told by `tell`.
+    /// Starts COMMAND, if there is one, under a tracer of its own thread, and follows `pids`. How COMMAND fares
+    /// is told by `tell`.
     pub fn start(
-        command: Command,
-        keep: Keep,
-        look: Look,
+        command: Option<Command>,
+        pids: Vec<Pid>,
+        (keep, look): (Keep, Look),
         judge: impl Judge + 'static,
         tell: impl Fn(SourceEvent) + Send + 'static,
-    ) -> io::Result<PtraceSource> {
-        sys::default_sigchld();
-        sys::install_wake_handler()?;
-        let mailbox = Arc::new(Mailbox::new());
-        let inside = Arc::clone(&mailbox);
-        let thread = thread::Builder::new().name("tracer".into()).spawn(move || {
-            inside.serve_here();
-            match launch::launch(&command, |pid| sys::seize(pid, wait::OPTIONS)) {
+    ) -> Result<Started, Trouble> {
+        spawn(pids, wait::OPTIONS, move |mailbox, attached| {
+            let launched = command
+                .as_ref()
+                .map(|command| launch::launch(command, |pid| sys::seize(pid, wait::OPTIONS)));
+            match launched.transpose() {
                 Ok(launched) => {
-                    wait::Tracer::new(launched, (keep, look), inside, judge, tell).run()
+                    let what = (launched, attached.as_slice());
+                    wait::Tracer::new(what, (keep, look), mailbox, judge, tell).run();
                 }
                 Err(error) => {
-                    inside.close();
+                    mailbox.close();
                     tell(SourceEvent::NotStarted(error));
                 }
             }
-        })?;
-        Ok(PtraceSource { mailbox, thread: Some(thread) })
+        })
+    }
+}
+
+/// Starts the thread of a tracer, which seizes `pids` and then does the rest.
+fn spawn(
+    pids: Vec<Pid>,
+    options: i32,
+    run: impl FnOnce(Arc<Mailbox>, Vec<Attached>) + Send + 'static,
+) -> Result<Started, Trouble> {
+    let no_thread = |error| Trouble::new(format!("cannot start the tracer's thread: {error}"));
+    sys::default_sigchld();
+    sys::install_wake_handler().map_err(no_thread)?;
+    let mailbox = Arc::new(Mailbox::new());
+    let inside = Arc::clone(&mailbox);
+    let (sender, attached) = mpsc::sync_channel(1);
+    let thread = thread::Builder::new().name("tracer".into()).spawn(move || {
+        inside.serve_here();
+        match attach::attach(&pids, options) {
+            Ok(found) => {
+                let _ = sender.send(Ok(found.not_followed));
+                run(inside, found.processes);
+            }
+            Err(trouble) => {
+                inside.close();
+                let _ = sender.send(Err(trouble));
+            }
+        }
+    });
+    let thread = thread.map_err(no_thread)?;
+    match attached.recv() {
+        Ok(Ok(not_followed)) => {
+            Ok(Started { source: PtraceSource { mailbox, thread: Some(thread) }, not_followed })
+        }
+        Ok(Err(trouble)) => {
+            let _ = thread.join();
+            Err(trouble)
+        }
+        Err(_) => Err(Trouble::new("the tracer's thread has ended")),
     }
 }
 

@@ -15,7 +15,7 @@ use super::{About, Baseline, End, Lost, Sink, Tracer, source};
 use crate::cli::Backend;
 use crate::cli::trace::SeccompBpf;
 use crate::event::{FdRecord, Strings, Wanted};
-use crate::filter::{Filter, SystemNames};
+use crate::filter::Filter;
 use crate::guardian::Guardian;
 use crate::identity::Identity;
 use crate::notify::{self, Receiver};
@@ -179,9 +179,14 @@ impl Start<'_> {
         let lineage = self.config.filter.as_ref().is_some_and(|filter| filter.keep().lineage);
         wanted.lives |= self.config.system && lineage;
         let aim = if wanted.failures { Aim::RecordCalls(wanted) } else { Aim::Record(wanted) };
-        let watched =
-            Watched { command: self.command(), system: self.config.system, aim, adopter: None };
-        let all = Filter::new(&[b"pid > 0"], Arc::new(SystemNames));
+        let watched = Watched {
+            command: self.command(),
+            pids: self.config.pids.clone(),
+            system: self.config.system,
+            aim,
+            adopter: None,
+        };
+        let all = Filter::new(&[b"pid > 0"], Arc::new(crate::filter::SystemNames));
         let all = all.map_err(|error| Trouble::new(error.to_string()))?;
         let filter = self.config.filter.as_deref().unwrap_or(&all);
         let started = EbpfSource::start(watched, filter, self.tracer(), move |event| {

@@ -20,7 +20,7 @@ use tracexec::source::{Judge, Source, SourceEvent, Stop};
 use tracexec::sys::Inherited;
 
 use super::event::{Exec, Run};
-use super::support::{World, finish};
+use super::support::{Running, World, finish};
 
 const LIMIT: Duration = Duration::from_secs(120);
 
@@ -39,6 +39,7 @@ pub enum Eyes {
 struct Order {
     eyes: Eyes,
     words: Vec<Vec<u8>>,
+    pids: Vec<i32>,
 }
 
 /// Hands everything on.
@@ -76,8 +77,22 @@ pub fn prepare(world: &World, command: &mut Command) {
 #[track_caller]
 pub fn run(world: &World, as_user: &[&str], eyes: Eyes, words: &[OsString]) -> Run {
     let words = words.iter().map(|word| word.as_bytes().to_vec()).collect();
-    let order = serde_json::to_vec(&Order { eyes, words }).unwrap();
-    world.file("order", order);
+    result(world, start_program(world, as_user, &Order { eyes, words, pids: Vec::new() }))
+}
+
+/// Begins to watch a process that runs already.
+pub fn follow(world: &World, eyes: Eyes, pid: i32) -> Running {
+    start_program(world, &[], &Order { eyes, words: Vec::new(), pids: vec![pid] })
+}
+
+/// Whether something has been seen by now.
+pub fn has_seen(world: &World) -> bool {
+    world.path("order.seen").exists()
+}
+
+fn start_program(world: &World, as_user: &[&str], order: &Order) -> Running {
+    world.file("order", serde_json::to_vec(order).unwrap());
+    let _ = fs::remove_file(world.path("order.seen"));
     let answer = world.file("order.answer", "");
     fs::set_permissions(&answer, std::os::unix::fs::PermissionsExt::from_mode(0o666)).unwrap();
     let own = world.path("this");
@@ -85,9 +100,15 @@ pub fn run(world: &World, as_user: &[&str], eyes: Eyes, words: &[OsString]) -> R
     let mut command = Command::new(line.next().unwrap());
     command.args(line).args(["the_program_that_watches", "--exact", "--nocapture"]);
     prepare(world, &mut command);
-    let outcome = finish(world.start(command));
-    let text = fs::read(&answer).unwrap();
-    assert!(!text.is_empty(), "{eyes:?}:\n{}{}", outcome.out(), outcome.stderr);
+    world.start(command)
+}
+
+/// What it has told, once it has ended.
+#[track_caller]
+pub fn result(world: &World, program: Running) -> Run {
+    let outcome = finish(program);
+    let text = fs::read(world.path("order.answer")).unwrap();
+    assert!(!text.is_empty(), "{}{}", outcome.out(), outcome.stderr);
     serde_json::from_slice(&text).unwrap()
 }
 
@@ -95,24 +116,35 @@ pub fn run(world: &World, as_user: &[&str], eyes: Eyes, words: &[OsString]) -> R
 pub fn be_the_program() {
     let Some(path) = std::env::var_os(ORDER) else { return };
     let order: Order = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
-    let words = order.words.iter().cloned().map(OsString::from_vec).collect();
-    let command = launch::Command { words, identity: None, inherited: Inherited::note() };
+    let words: Vec<OsString> = order.words.iter().cloned().map(OsString::from_vec).collect();
+    let inherited = Inherited::note();
+    let some = !words.is_empty();
+    let command = some.then_some(launch::Command { words, identity: None, inherited });
     let (sender, told) = mpsc::channel();
-    let mut source = start(order.eyes, command, &sender);
+    let mut source = start(&order, command, &sender);
     let mut run = Run::default();
     let mut records = Vec::new();
-    let last = if order.eyes == Eyes::Ebpf { is_end } else { is_nothing_left };
+    let mut ends = Vec::new();
+    let last = if order.eyes == Eyes::Ebpf && some { is_end } else { is_nothing_left };
     loop {
         let next = told.recv_timeout(LIMIT).expect("the end");
         let ended = matches!(&next, Told::Source(event) if last(event));
-        note(&mut run, &mut records, next);
+        note(&mut run, (&mut records, &mut ends), next);
+        if !some && records.len() == 1 {
+            fs::write(Path::new(&path).with_extension("seen"), "").unwrap();
+        }
         if ended {
             break;
         }
     }
     source.let_go();
-    told.try_iter().for_each(|next| note(&mut run, &mut records, next));
+    told.try_iter().for_each(|next| note(&mut run, (&mut records, &mut ends), next));
     check(order.eyes, &records);
+    if order.eyes != Eyes::Ebpf && some {
+        let command = ends.iter().find(|ended| ended.pid == records[0].pid).unwrap();
+        check_usage(command);
+        assert!(ends.iter().all(|ended| ended.usage.is_some()));
+    }
     let called = |record: &ExecRecord| {
         Exec::of(record).called(record.interpreters.value.as_deref().unwrap_or_default())
     };
@@ -130,15 +162,32 @@ fn is_nothing_left(event: &SourceEvent) -> bool {
     matches!(event, SourceEvent::NothingLeft)
 }
 
-fn note(run: &mut Run, records: &mut Vec<ExecRecord>, told: Told) {
+fn note(run: &mut Run, (records, ends): (&mut Vec<ExecRecord>, &mut Vec<Ended>), told: Told) {
     match told {
         Told::Exec(record) => records.push(*record),
         Told::Begun => run.begun += 1,
-        Told::Ended(ended) => run.ended.push(ended.status),
+        Told::Ended(ended) => {
+            run.ended.push(ended.status);
+            ends.push(ended);
+        }
         Told::Source(SourceEvent::CommandEnded(status)) => run.status = status.0,
         Told::Source(SourceEvent::NotStarted(error)) => panic!("{error:?}"),
         Told::Source(_) => {}
     }
+}
+
+/// COMMAND is the only child that was waited for: what it has used with its own children is what ours have.
+fn check_usage(command: &Ended) {
+    let mut all = std::mem::MaybeUninit::<libc::rusage>::zeroed();
+    // SAFETY: the kernel fills it, and all bit patterns are valid.
+    let all = unsafe {
+        libc::getrusage(libc::RUSAGE_CHILDREN, all.as_mut_ptr());
+        all.assume_init()
+    };
+    let time = |time: libc::timeval| Duration::new(time.tv_sec as u64, time.tv_usec as u32 * 1000);
+    let usage = command.usage.unwrap();
+    assert_eq!((usage.user, usage.system), (time(all.ru_utime), time(all.ru_stime)));
+    assert_eq!(usage.peak_memory, all.ru_maxrss as u64 * 1024);
 }
 
 /// What holds of all records, whatever they tell.
@@ -156,25 +205,31 @@ fn check(eyes: Eyes, records: &[ExecRecord]) {
     }
 }
 
-fn start(eyes: Eyes, command: launch::Command, sender: &mpsc::Sender<Told>) -> Box<dyn Source> {
+fn start(
+    order: &Order,
+    command: Option<launch::Command>,
+    sender: &mpsc::Sender<Told>,
+) -> Box<dyn Source> {
     let judge = Collect(sender.clone());
     let teller = sender.clone();
     let tell = move |event| drop(teller.send(Told::Source(event)));
-    let way = match eyes {
+    let pids = order.pids.clone();
+    let way = match order.eyes {
         Eyes::Execs => Way::Execs,
         Eyes::Calls => Way::Calls,
         Eyes::Seccomp => Way::Seccomp,
-        Eyes::Ebpf => return ebpf(command, judge, tell),
+        Eyes::Ebpf => return ebpf(command, pids, judge, tell),
     };
     let wanted = Wanted { failures: way != Way::Execs, ..Wanted::ALL };
-    let recording = Recording { wanted, way, pids: Vec::new() };
+    let recording = Recording { wanted, way, pids };
     let keep = Keep::default();
-    Box::new(PtraceSource::record(Some(command), keep, recording, judge, tell).unwrap().source)
+    Box::new(PtraceSource::record(command, keep, recording, judge, tell).unwrap().source)
 }
 
 #[cfg(feature = "ebpf")]
 fn ebpf(
-    command: launch::Command,
+    command: Option<launch::Command>,
+    pids: Vec<i32>,
     judge: Collect,
     tell: impl Fn(SourceEvent) + Send + 'static,
 ) -> Box<dyn Source> {
@@ -182,7 +237,7 @@ fn ebpf(
     use tracexec::filter::{Filter, SystemNames};
     use tracexec::source::ebpf::{Aim, EbpfSource, Watched};
     let aim = Aim::RecordCalls(Wanted::ALL);
-    let watched = Watched { command: Some(command), system: false, aim };
+    let watched = Watched { command, pids, system: false, aim, adopter: None };
     let all = Filter::new(&[b"pid > 0"], Arc::new(SystemNames)).unwrap();
     let started = EbpfSource::start(watched, &all, judge, tell).unwrap();
     // It ends when we do.
@@ -192,7 +247,8 @@ fn ebpf(
 
 #[cfg(not(feature = "ebpf"))]
 fn ebpf(
-    _: launch::Command,
+    _: Option<launch::Command>,
+    _: Vec<i32>,
     _: Collect,
     _: impl Fn(SourceEvent) + Send + 'static,
 ) -> Box<dyn Source> {

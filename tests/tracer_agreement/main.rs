@@ -8,6 +8,8 @@ mod event;
 mod scenarios;
 mod strace;
 
+use std::io::Write;
+
 use dump::{Eyes, prepare};
 use event::assert_same;
 use scenarios::Scenario;
@@ -115,5 +117,48 @@ fn an_ordinary_user_sees_the_same() {
         assert_eq!(code, scenario.code, "{name}");
         let told = strace::forget(told, &seccomp.scripts());
         assert_same(name, &seccomp.execs, &told);
+    }
+}
+
+#[test]
+fn what_runs_already_is_followed_with_its_threads_and_children() {
+    for eyes in [Eyes::Calls, Eyes::Execs, Eyes::Ebpf] {
+        if eyes == Eyes::Ebpf && !can_use_ebpf() {
+            continue;
+        }
+        let world = world();
+        let already = world.fixture("already", &[]);
+        let mut command = std::process::Command::new(already);
+        command.arg("/bin/true");
+        world.prepare(&mut command);
+        command.stdin(std::process::Stdio::piped());
+        let mut already = world.start(command);
+        let mut stdin = already.child().stdin.take().unwrap();
+        let mut program = dump::follow(&world, eyes, already.pid());
+        let mut say = |line: &str| stdin.write_all(format!("{line}\n").as_bytes()).unwrap();
+        support::eventually("something that is seen", || {
+            program.assert_runs();
+            say("early");
+            dump::has_seen(&world).then_some(())
+        });
+        (0..20).for_each(|n| say(&format!("line {n}")));
+        drop(stdin);
+        assert_eq!(support::finish(already).code(), 3);
+        let run = dump::result(&world, program);
+        let mut seen: Vec<Vec<u8>> = Vec::new();
+        for exec in &run.execs {
+            let argv = exec.argv.as_ref().unwrap();
+            let [_, Some(who), Some(line)] = argv.as_slice() else { panic!("{argv:?}") };
+            if line.starts_with(b"line") {
+                seen.push([who.as_slice(), b" ", line].concat());
+            }
+        }
+        let want = |who: &str| -> Vec<Vec<u8>> {
+            (0..20).map(|n| format!("{who} line {n}").into_bytes()).collect()
+        };
+        let mut want: Vec<Vec<u8>> = [want("thread"), want("child")].concat();
+        want.sort();
+        seen.sort();
+        assert_eq!(seen, want, "{eyes:?}");
     }
 }

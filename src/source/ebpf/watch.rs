@@ -12,6 +12,7 @@ use super::Aim;
 use super::decode::{Decoder, Record};
 use super::kin::Living;
 use super::load::Programs;
+use super::roots::Roots;
 use super::skeleton::types::{answer, exec_event};
 use super::stops::{Stopped, Stops};
 use crate::event::{Begun, Ended, ExecRecord, Facts, Image, Keep};
@@ -68,7 +69,7 @@ impl OwnFile {
 impl<J: Judge, E: Fn(SourceEvent)> Watch<'_, J, E> {
     /// Starts COMMAND and runs until it is told to end, or, with a COMMAND alone, until that has ended
     /// and nothing can come any more.
-    pub fn run(mut self, command: Option<Command>) {
+    pub fn run(mut self, command: Option<Command>, pids: Vec<Pid>) {
         let received: RefCell<Received> = RefCell::default();
         let mut builder = RingBufferBuilder::new();
         let added = builder.add(&self.programs.skeleton.maps.events, |record| {
@@ -89,7 +90,8 @@ impl<J: Judge, E: Fn(SourceEvent)> Watch<'_, J, E> {
             Some(Ok(child)) => launched = Some(child),
             Some(Err(error)) => return (self.tell)(SourceEvent::NotStarted(error)),
         }
-        self.watch(&ring, &received, launched);
+        let roots = Roots::enter(&pids, &self.programs, self.lineage.as_mut());
+        self.watch(&ring, &received, launched, roots);
         self.programs.disable();
         if self.aim.records() {
             // What was recorded since the last look.
@@ -138,6 +140,7 @@ impl<J: Judge, E: Fn(SourceEvent)> Watch<'_, J, E> {
         ring: &RingBuffer<'_>,
         received: &RefCell<Received>,
         mut command: Option<(Launched, std::os::fd::OwnedFd)>,
+        mut roots: Option<Roots>,
     ) {
         if let Some((child, _)) = &command {
             (self.tell)(SourceEvent::Started(child.pid));
@@ -152,13 +155,15 @@ impl<J: Judge, E: Fn(SourceEvent)> Watch<'_, J, E> {
             let interest = |fd| PollFd::new(fd, PollFlags::POLLIN);
             let mut fds = vec![PollFd::new(events, awaited), interest(self.stops.ending().as_fd())];
             fds.extend(command.iter().map(|(_, pidfd)| interest(pidfd.as_fd())));
-            if poll(&mut fds, if looks { PollTimeout::from(LOOK_EVERY) } else { PollTimeout::NONE })
-                .is_err()
-            {
+            fds.extend(roots.iter().flat_map(Roots::pidfds).map(interest));
+            let rest = roots.as_ref().and_then(Roots::look_again);
+            let timeout = if looks { Some(LOOK_EVERY) } else { rest };
+            if poll(&mut fds, timeout.map_or(PollTimeout::NONE, PollTimeout::from)).is_err() {
                 continue;
             }
             let ready = |fd: Option<&PollFd<'_>>| fd.and_then(PollFd::any).unwrap_or_default();
-            let (ending, ended) = (ready(fds.get(1)), ready(fds.get(2)));
+            let ending = ready(fds.get(1));
+            let ended = command.is_some() && ready(fds.get(2));
             drop(fds);
             if ending {
                 return;
@@ -173,6 +178,14 @@ impl<J: Judge, E: Fn(SourceEvent)> Watch<'_, J, E> {
             if ended && let Some((child, _)) = command.take() {
                 self.count();
                 self.command_ended(child);
+            }
+            let all_ended = roots.as_mut().is_some_and(|roots| roots.ended(&self.programs));
+            if all_ended && command.is_none() {
+                roots = None;
+                // What was told before the last one's end.
+                self.receive(ring, received);
+                self.count();
+                (self.tell)(SourceEvent::NothingLeft);
             }
         }
     }

@@ -129,7 +129,7 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
             (Err(error), _) => return Err(refused(pid, &error)),
         }
         if is_command {
-            self.command = pid;
+            self.command = Some(pid);
         }
         Ok(())
     }
@@ -200,7 +200,7 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
 
     pub(super) fn tells_end_of(&self, pid: Pid) -> bool {
         let told = self.adopting.as_ref().is_some_and(|adopting| adopting.ended == Some(pid));
-        told || (self.command == pid && self.waiting.followed.knows(pid))
+        told || (self.command == Some(pid) && self.waiting.followed.knows(pid))
     }
 
     /// COMMAND's end is told now.
@@ -208,7 +208,7 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
         if let Some(adopting) = &mut self.adopting {
             adopting.again.remove(&pid);
             adopting.continuing.remove(&pid);
-            if pid == self.command {
+            if Some(pid) == self.command {
                 adopting.ended = Some(pid);
             }
         }

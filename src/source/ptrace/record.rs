@@ -11,14 +11,7 @@ mod read;
 mod tasks;
 mod tracer;
 
-use std::io;
-use std::sync::Arc;
-use std::sync::mpsc;
-use std::thread;
-
-use super::attach;
-use super::mailbox::Mailbox;
-use super::{PtraceSource, wait};
+use super::{PtraceSource, Started, spawn, wait};
 use crate::event::{Keep, Wanted};
 use crate::report::Trouble;
 use crate::source::launch::{self, Command, Launched, Seccomp};
@@ -51,15 +44,8 @@ impl Way {
     }
 }
 
-/// A source, and what it could not follow.
-pub struct Started {
-    pub source: PtraceSource,
-    pub not_followed: Vec<(Pid, io::Error)>,
-}
-
 impl PtraceSource {
-    /// Starts COMMAND, if there is one, under a tracer of its own thread, which records. How that went is told
-    /// by `tell`.
+    /// The same as [`PtraceSource::start`], but to record.
     pub fn record(
         command: Option<Command>,
         keep: Keep,
@@ -67,54 +53,18 @@ impl PtraceSource {
         judge: impl Judge + 'static,
         tell: impl Fn(SourceEvent) + Send + 'static,
     ) -> Result<Started, Trouble> {
-        sys::default_sigchld();
-        let no_thread = |error| Trouble::new(format!("cannot start the tracer's thread: {error}"));
-        sys::install_wake_handler().map_err(no_thread)?;
-        let mailbox = Arc::new(Mailbox::new());
-        let inside = Arc::clone(&mailbox);
-        let (sender, attached) = mpsc::sync_channel(1);
-        let thread = thread::Builder::new().name("tracer".into()).spawn(move || {
-            inside.serve_here();
-            let options = recording.way.options();
-            let attached = match attach::attach(&recording.pids, options) {
-                Ok(found) => {
-                    let _ = sender.send(Ok(found.not_followed));
-                    found.processes
-                }
-                Err(trouble) => {
-                    inside.close();
-                    return drop(sender.send(Err(trouble)));
-                }
-            };
-            match start(command.as_ref(), recording.way, options) {
-                Ok(launched) => {
-                    tracer::Tracer::new(
-                        (launched, &attached),
-                        keep,
-                        &recording,
-                        inside,
-                        judge,
-                        tell,
-                    )
-                    .run();
-                }
-                Err(error) => {
-                    inside.close();
-                    tell(SourceEvent::NotStarted(error));
-                }
+        let Recording { wanted, way, pids } = recording;
+        let options = way.options();
+        spawn(pids, options, move |mailbox, attached| match start(command.as_ref(), way, options) {
+            Ok(launched) => {
+                let what = (launched, attached.as_slice());
+                tracer::Tracer::new(what, keep, (wanted, way), mailbox, judge, tell).run();
             }
-        });
-        let thread = thread.map_err(no_thread)?;
-        let not_followed = match attached.recv() {
-            Ok(Ok(not_followed)) => not_followed,
-            Ok(Err(trouble)) => {
-                let _ = thread.join();
-                return Err(trouble);
+            Err(error) => {
+                mailbox.close();
+                tell(SourceEvent::NotStarted(error));
             }
-            Err(_) => return Err(Trouble::new("the tracer's thread has ended")),
-        };
-        let source = PtraceSource { mailbox, thread: Some(thread) };
-        Ok(Started { source, not_followed })
+        })
     }
 }
 

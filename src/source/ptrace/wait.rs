@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::admit::{gone, ptracer};
 use super::adopt::Adopting;
+use super::attach::Attached;
 use super::follow::{Followed, Look};
 use super::hold::Hold;
 use super::inject::{self, At};
@@ -40,7 +41,7 @@ pub struct Tracer<J, E> {
     lineage: Option<Lineage>,
     /// Where another source finds the processes.
     pub(super) adopting: Option<Adopting>,
-    pub(super) command: Pid,
+    pub(super) command: Option<Pid>,
     /// Until COMMAND's first exec.
     launched: Option<Launched>,
     pub(super) judge: J,
@@ -75,21 +76,24 @@ fn unless_gone(result: io::Result<()>) {
 
 impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
     pub fn new(
-        launched: Launched,
+        (launched, attached): (Option<Launched>, &[Attached]),
         (keep, look): (Keep, Look),
         mailbox: Arc<Mailbox>,
         judge: J,
         tell: E,
     ) -> Self {
         let mut waiting = Waiting::new(look, mailbox);
-        // Until it has executed COMMAND it is ours.
-        waiting.followed.executed(launched.pid, None);
+        let command = launched.as_ref().map(|launched| launched.pid);
+        // Until it has executed COMMAND it is ours. What ran before us is not looked for.
+        for pid in command.into_iter().chain(attached.iter().map(|process| process.pid)) {
+            waiting.followed.executed(pid, None);
+        }
         Tracer {
             waiting,
-            lineage: Lineage::new(keep, launched.pid),
+            lineage: Lineage::new(keep, command, attached),
             adopting: None,
-            command: launched.pid,
-            launched: Some(launched),
+            command,
+            launched,
             judge,
             tell,
         }
@@ -101,7 +105,7 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
             waiting: Waiting::new(look, mailbox),
             lineage: None,
             adopting: Some(Adopting::default()),
-            command: 0,
+            command: None,
             launched: None,
             judge,
             tell,
@@ -126,7 +130,7 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
                 // ECHILD: all are gone, and a request says what becomes of those that were lent.
                 Err(_) if !self.waiting.lent.is_empty() => sys::wait_for_wake(),
                 Err(_) if self.rest() => {}
-                Err(_) => return,
+                Err(_) => return (self.tell)(SourceEvent::NothingLeft),
             }
         }
     }
@@ -152,7 +156,7 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
         if self.executed_elsewhere(pid) {
             return;
         }
-        if pid == self.command && self.launched.take().is_some() {
+        if Some(pid) == self.command && self.launched.take().is_some() {
             (self.tell)(SourceEvent::Started(pid));
         }
         let mut facts = self.noted(pid);
@@ -219,7 +223,7 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
         self.missed(pid, status);
         self.forget(pid);
         self.note_end(pid);
-        if pid == self.command {
+        if Some(pid) == self.command {
             let failure = self.launched.take().and_then(Launched::failure);
             (self.tell)(match failure {
                 Some(error) => SourceEvent::NotStarted(error),

@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::Way;
 use super::read::{Entered, Reader};
 use super::tasks::{End, Process, Tasks};
-use super::{Recording, Way};
-use crate::event::{Begun, Ended, Facts, Keep, Usage};
+use crate::event::{Begun, Ended, Facts, Keep, Usage, Wanted};
 use crate::source::launch::Launched;
 use crate::source::lineage::Lineage;
 use crate::source::ptrace::arch;
@@ -41,12 +41,11 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
     pub fn new(
         (launched, attached): (Option<Launched>, &[Attached]),
         keep: Keep,
-        recording: &Recording,
+        (wanted, way): (Wanted, Way),
         mailbox: Arc<Mailbox>,
         judge: J,
         tell: E,
     ) -> Self {
-        let way = recording.way;
         let command = launched.as_ref().map(|launched| launched.pid);
         let mut tasks = Tasks::default();
         if let Some(pid) = command {
@@ -59,11 +58,11 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
         let keep = Keep { prev_comm: way == Way::Execs, ..keep };
         Tracer {
             way,
-            lives: recording.wanted.lives,
+            lives: wanted.lives,
             mailbox,
             tasks,
-            reader: Reader::new(recording.wanted),
-            lineage: Lineage::of(keep, command, attached),
+            reader: Reader::new(wanted),
+            lineage: Lineage::new(keep, command, attached),
             entered: HashMap::new(),
             command,
             launched,
