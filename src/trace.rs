@@ -7,7 +7,7 @@ pub mod cmdline;
 pub mod compile;
 mod family;
 pub mod html;
-mod journald;
+pub mod journald;
 pub mod json;
 mod judge;
 pub mod log;

@@ -65,6 +65,34 @@ pub struct Log {
     /// Write to this file; - is standard output [default: standard error]
     #[arg(short, long, value_name = "FILE", value_hint = clap::ValueHint::FilePath, help_heading = "Where it goes")]
     pub output: Option<PathBuf>,
+    /// Append to FILE, and begin anew when it would grow beyond this: 10M, 1G. FILE becomes FILE.1, and so on
+    #[arg(long, value_name = "SIZE", value_parser = size_of, requires = "output", help_heading = "Where it goes")]
+    pub rotate: Option<u64>,
+    /// How many older files --rotate leaves
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 5,
+        requires = "rotate",
+        help_heading = "Where it goes"
+    )]
+    pub keep: u32,
+    /// Write to systemd's journal, with fields to search for
+    #[arg(long, conflicts_with = "output", help_heading = "Where it goes")]
+    pub journal: bool,
+}
+
+/// A size in bytes: a number, with K, M or G for powers of 1024.
+fn size_of(text: &str) -> Result<u64, String> {
+    let wrong = || format!("{text} is no size: 500K, 10M, 1G");
+    let (digits, power) = match text.trim_end_matches(['B', 'i']) {
+        text if text.ends_with('K') => (&text[..text.len() - 1], 10),
+        text if text.ends_with('M') => (&text[..text.len() - 1], 20),
+        text if text.ends_with('G') => (&text[..text.len() - 1], 30),
+        text => (text, 0),
+    };
+    let number: u64 = digits.parse().map_err(|_| wrong())?;
+    number.checked_mul(1 << power).filter(|size| *size > 0).ok_or_else(wrong)
 }
 
 #[derive(Debug, Args)]
@@ -139,5 +167,21 @@ impl Format {
     /// Whether it is no text.
     pub fn is_binary(self) -> bool {
         self == Format::Perfetto
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_have_units() {
+        assert_eq!(size_of("500K"), Ok(500 << 10));
+        assert_eq!(size_of("10M"), Ok(10 << 20));
+        assert_eq!(size_of("1GiB"), Ok(1 << 30));
+        assert_eq!(size_of("77"), Ok(77));
+        for wrong in ["", "M", "0", "-1K", "1T", "99999999999G"] {
+            assert!(size_of(wrong).is_err(), "{wrong}");
+        }
     }
 }

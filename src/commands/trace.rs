@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::cli::trace::{Collect, Form, Format, Log, Traced};
@@ -13,6 +14,7 @@ use crate::filter::{Filter, SystemNames};
 use crate::report::{Report, Trouble};
 use crate::trace::compile::{CompileCommands, Sources};
 use crate::trace::html::Html;
+use crate::trace::journald::{self, Journal};
 use crate::trace::json::{Document, Lines};
 use crate::trace::log::{self, Paint};
 use crate::trace::output::{Kind, Output};
@@ -21,15 +23,37 @@ use crate::trace::session::{self, Config};
 use crate::trace::{Sink, source};
 
 pub fn log(options: Log, global: &Global, report: Report) -> Result<u8, Trouble> {
-    let config = traced(options.traced, global, log::wanted(&options.shown))?;
-    let output = log::Output::open(options.output.as_deref()).map_err(|error| {
+    let mut wanted = log::wanted(&options.shown);
+    if options.journal {
+        // Its fields are more than a line.
+        wanted = Wanted { exe: true, cwd: true, cgroup: true, ..wanted };
+    }
+    let config = traced(options.traced, global, wanted)?;
+    let opened = match (&options.output, options.rotate) {
+        (Some(path), Some(most)) => log::Output::rotating(path, most, options.keep),
+        (path, _) => log::Output::open(path.as_deref()),
+    };
+    let output = opened.map_err(|error| {
         let path = options.output.unwrap_or_default();
         let path = escape::word(path.as_os_str().as_encoded_bytes());
         Trouble::new(format!("cannot write to {path}: {error}"))
             .hint("-o names the file, - is standard output")
     })?;
-    let colors = global.color.wanted(output.stream()).then_some(options.shown.colors);
-    session::run(&config, &mut log::Log::new(options.shown, Paint(colors), output), report)
+    let colors = global.color.wanted(output.stream()) && !options.journal;
+    let colors = colors.then_some(options.shown.colors);
+    let mut sink = log::Log::new(options.shown, Paint(colors), output);
+    if options.journal {
+        sink = sink.into_journal(journal()?);
+    }
+    session::run(&config, &mut sink, report)
+}
+
+/// The journal of systemd.
+fn journal() -> Result<Journal, Trouble> {
+    Journal::connect(Path::new(journald::SOCKET)).map_err(|error| {
+        Trouble::new(format!("--journal: cannot reach {}: {error}", journald::SOCKET))
+            .hint("is systemd-journald there? Without it, -o FILE --rotate SIZE keeps a log of limited size")
+    })
 }
 
 pub fn collect(collect: Collect, global: &Global, report: Report) -> Result<u8, Trouble> {

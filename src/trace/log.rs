@@ -8,10 +8,11 @@ mod paint;
 
 use std::io;
 
+use super::journald::{Entry, Journal};
 use super::{About, End, Lost, Sink};
 use crate::cli::log::{Amount, Kind, Shown};
 use crate::escape;
-use crate::event::{Begun, Execution, TraceEvent, Wanted};
+use crate::event::{Begun, ExecRecord, Execution, TraceEvent, Wanted};
 use crate::moment::signals;
 use crate::sys::Pid;
 use changes::Baselines;
@@ -25,6 +26,8 @@ pub struct Log {
     shown: Shown,
     paint: Paint,
     output: Output,
+    /// Where it goes instead.
+    journal: Option<Journal>,
     /// What is told when it begins.
     start: Option<Start>,
     command: Option<Pid>,
@@ -67,14 +70,20 @@ pub fn wanted(shown: &Shown) -> Wanted {
 impl Log {
     pub fn new(shown: Shown, paint: Paint, output: Output) -> Log {
         let counts = Counts::default();
-        Log { shown, paint, output, start: None, command: None, counts }
+        Log { shown, paint, output, journal: None, start: None, command: None, counts }
     }
 
-    /// A line of a kind, if that is shown.
+    /// Sends what would be a line to the journal, with fields.
+    pub fn into_journal(self, journal: Journal) -> Log {
+        Log { journal: Some(journal), ..self }
+    }
+
+    /// A line of a kind, if that is shown; `record`: what it tells of.
     fn line(
         &mut self,
         kind: Kind,
         time: u64,
+        record: Option<&ExecRecord>,
         write: impl FnOnce(&Shown, &Start, &mut line::Line),
     ) -> io::Result<()> {
         let Some(start) = self.start.as_ref().filter(|_| self.shown.shows(kind)) else {
@@ -86,21 +95,24 @@ impl Log {
             line.plain(" ");
         }
         write(&self.shown, start, &mut line);
-        self.output.line(&line.text)
+        match &self.journal {
+            Some(journal) => journal.send(&entry(kind, &line.text, record)),
+            None => self.output.line(&line.text),
+        }
     }
 
     fn exec(&mut self, execution: &Execution) -> io::Result<()> {
         let record = &execution.record;
         self.counts.execs += 1;
         self.counts.failed += u64::from(record.result < 0);
-        self.line(Kind::Exec, record.time, |shown, start, line| {
+        self.line(Kind::Exec, record.time, Some(record), |shown, start, line| {
             line.exec(record, shown, &start.baselines, &start.about.baseline);
         })
     }
 
     fn begun(&mut self, begun: &Begun) -> io::Result<()> {
         self.counts.processes += 1;
-        self.line(Kind::NewChild, begun.time, |_, _, line| {
+        self.line(Kind::NewChild, begun.time, None, |_, _, line| {
             line.process(begun.parent, Hue::Good);
             line.plain(&format!(" has a new child {}", begun.pid));
         })
@@ -108,7 +120,7 @@ impl Log {
 
     fn ended(&mut self, status: i32, time: u64) -> io::Result<()> {
         let Some(command) = self.command else { return Ok(()) };
-        self.line(Kind::TraceeExit, time, |_, _, line| {
+        self.line(Kind::TraceeExit, time, None, |_, _, line| {
             let hue = if status == 0 { Hue::Good } else { Hue::Bad };
             line.process(command as u32, hue);
             line.plain(" COMMAND ");
@@ -117,7 +129,7 @@ impl Log {
     }
 
     fn told(&mut self, kind: Kind, time: u64, text: &str) -> io::Result<()> {
-        self.line(kind, time, |_, _, line| {
+        self.line(kind, time, None, |_, _, line| {
             let (hue, label) = match kind {
                 Kind::Warning => (Hue::Warning, "warning: "),
                 _ => (Hue::Time, "info: "),
@@ -126,6 +138,35 @@ impl Log {
             line.plain(text);
         })
     }
+}
+
+/// What the journal is told.
+fn entry(kind: Kind, text: &str, record: Option<&ExecRecord>) -> Entry {
+    let mut entry = Entry::default();
+    // The priorities of syslog(3).
+    let priority = if kind == Kind::Warning { 4 } else { 6 };
+    entry.field("MESSAGE", text.as_bytes()).number("PRIORITY", priority);
+    entry.field("SYSLOG_IDENTIFIER", b"tracexec");
+    let Some(record) = record else { return entry };
+    // By this journald adds fields of its own on the process.
+    entry.number("OBJECT_PID", record.pid).number("TRACEXEC_PID", record.pid);
+    if let Some(parent) = record.parent.known() {
+        entry.number("TRACEXEC_PPID", parent);
+    }
+    entry.number("TRACEXEC_UID", record.uid).number("TRACEXEC_RESULT", record.result);
+    let argv = record.argv.value.as_ref().map(|vector| vector.strings.joined());
+    for (name, value) in [
+        ("TRACEXEC_FILENAME", &record.filename.value),
+        ("TRACEXEC_EXE", &record.exe.value),
+        ("TRACEXEC_CWD", &record.cwd.value),
+        ("TRACEXEC_CGROUP", &record.cgroup.value),
+        ("TRACEXEC_CMDLINE", &argv),
+    ] {
+        if let Some(value) = value {
+            entry.field(name, value);
+        }
+    }
+    entry
 }
 
 /// What became of a process, by its status of wait(2).
@@ -158,7 +199,7 @@ impl Sink for Log {
     fn started(&mut self, pid: Pid) -> io::Result<()> {
         self.command = Some(pid);
         let time = crate::sys::boot_time();
-        self.line(Kind::TraceeSpawn, time, |_, start, line| {
+        self.line(Kind::TraceeSpawn, time, None, |_, start, line| {
             line.process(pid as u32, Hue::Good);
             line.plain(" COMMAND runs: ");
             line.plain(&escape::command_line(&start.about.command.iter().collect(), 200));

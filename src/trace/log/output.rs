@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
+use crate::trace::rotate::Rotating;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 /// What is kept until somebody has time.
@@ -21,6 +22,7 @@ pub struct Output {
     pending: Vec<u8>,
     /// The reader has gone.
     gone: bool,
+    rotating: Option<Rotating>,
 }
 
 impl Output {
@@ -36,6 +38,13 @@ impl Output {
         Ok(Output { standard_error: path.is_none(), ..Output::of(file) })
     }
 
+    /// A file that goes on, and begins anew when it has become too large.
+    pub fn rotating(path: &Path, most: u64, keep: u32) -> io::Result<Output> {
+        let rotating = Rotating::open(path, most, keep)?;
+        let file = File::options().append(true).open(path)?;
+        Ok(Output { rotating: Some(rotating), ..Output::of(file) })
+    }
+
     fn of(file: File) -> Output {
         let pipe = file.metadata().is_ok_and(|metadata| metadata.file_type().is_fifo());
         Output {
@@ -44,6 +53,7 @@ impl Output {
             standard_error: false,
             pending: Vec::new(),
             gone: false,
+            rotating: None,
             file,
         }
     }
@@ -87,6 +97,9 @@ impl Output {
     }
 
     fn write(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        if let Some(rotating) = &mut self.rotating {
+            return rotating.write_all(bytes);
+        }
         while !bytes.is_empty() {
             match self.file.write(bytes) {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
