@@ -86,7 +86,7 @@ pub struct Prepared {
 impl Prepared {
     /// Of a process whose threads are all in ptrace stops of the calling thread's.
     pub fn of_traced(pid: Pid, tids: &[Pid], focus: Focus) -> Result<Prepared, DumpError> {
-        let mappings = mappings::of(pid)?;
+        let mappings = mappings::of(procfs::living(pid))?;
         let mut tids = tids.to_vec();
         // The first thread is the one that debuggers show.
         tids.sort_by_key(|&tid| (tid != focus.tid, tid));
@@ -97,9 +97,10 @@ impl Prepared {
     /// Writes the core; the process must be stopped still.
     pub fn write(&self, file: &File, wanted: &dyn Fn() -> bool) -> Result<(), DumpError> {
         let Prepared { pid, notes, mappings } = self;
-        let memory = File::open(procfs::path(*pid, "mem")).map_err(read("its memory"))?;
-        let pages = File::open(procfs::path(*pid, "pagemap")).ok();
-        let filter = mappings::filter(*pid);
+        let living = procfs::living(*pid);
+        let memory = File::open(procfs::path(living, "mem")).map_err(read("its memory"))?;
+        let pages = File::open(procfs::path(living, "pagemap")).ok();
+        let filter = mappings::filter(living);
         image::Image { notes, mappings, filter, memory, pages }.write(file, wanted)
     }
 }

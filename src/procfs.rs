@@ -261,6 +261,19 @@ fn parse_status(text: &[u8]) -> Status {
     status
 }
 
+/// By which of its threads /proc shows a process's memory and files: the first, unless that has ended.
+///
+/// Where a first thread is killed by another one's exit in a ptrace stop, it may pass its last stop unseen: what
+/// was to end the one stop ends the other.
+pub fn living(pid: Pid) -> Pid {
+    match Stat::read(pid) {
+        Ok(stat) if matches!(stat.state, b'Z' | b'X') => {
+            threads(pid).ok().and_then(|found| found.first().copied()).unwrap_or(pid)
+        }
+        _ => pid,
+    }
+}
+
 /// The threads of a process that have not ended, see proc(5).
 pub fn threads(pid: Pid) -> io::Result<Vec<Pid>> {
     let mut found = Vec::new();

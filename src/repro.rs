@@ -54,8 +54,9 @@ pub struct Repro {
 impl Repro {
     /// Reads what is known of a stopped process.
     pub fn read(pid: Pid, program: &Program, moment: &str) -> Repro {
+        let living = procfs::living(pid);
         let bytes = |bytes: &[u8]| OwnedBytes(bytes.to_vec());
-        let env = fs::read(procfs::path(pid, "environ")).ok();
+        let env = fs::read(procfs::path(living, "environ")).ok();
         let env = env.map(|block| Strings::from_block(block).iter().map(bytes).collect());
         Repro {
             version: VERSION,
@@ -63,13 +64,13 @@ impl Repro {
             moment: moment.to_string(),
             pid,
             because: program.because.clone(),
-            program: OwnedBytes(file_of(pid, program)),
+            program: OwnedBytes(file_of(living, program)),
             filename: bytes(&program.filename),
             argv: program.argv.iter().map(bytes).collect(),
             env,
             cwd: bytes(&program.cwd),
-            umask: umask(pid),
-            fds: descriptors::of(pid),
+            umask: umask(living),
+            fds: descriptors::of(living),
         }
     }
 

@@ -43,8 +43,8 @@ pub fn of(pid: Pid, tids: &[Pid], focus: Focus, mappings: &[Mapping]) -> Result<
         if index == 0 {
             notes.process(pid)?;
             notes.add(b"CORE", NT_SIGINFO, &notes.signal(&signal));
-            let vector =
-                fs::read(procfs::path(pid, "auxv")).map_err(read("its auxiliary vector"))?;
+            let vector = fs::read(procfs::path(procfs::living(pid), "auxv"))
+                .map_err(read("its auxiliary vector"))?;
             notes.add(b"CORE", NT_AUXV, &vector);
             notes.files(mappings);
         }
@@ -174,7 +174,7 @@ impl Notes {
         for value in [i64::from(pid), number(PPID), number(PGRP), number(SESSION)] {
             all.extend_from_slice(&(value as i32).to_le_bytes());
         }
-        let mut line = fs::read(procfs::path(pid, "cmdline")).unwrap_or_default();
+        let mut line = fs::read(procfs::path(procfs::living(pid), "cmdline")).unwrap_or_default();
         line.pop();
         for byte in line.iter_mut().filter(|byte| **byte == 0) {
             *byte = b' ';

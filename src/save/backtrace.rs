@@ -19,6 +19,7 @@ use crate::launcher::image::Image;
 use crate::launcher::inside::Inside;
 use crate::launcher::shim;
 use crate::launcher::template::{Piece, Placeholder, Word};
+use crate::procfs;
 use crate::report::Trouble;
 use crate::sys::{self, Pid};
 
@@ -82,8 +83,8 @@ impl Backtracer {
         let said = |error: std::io::Error| error.to_string();
         let (pid, hit, program) = (subject.pid, subject.hit, &subject.program);
         let findings = Findings {
-            image: Image::of(pid, &program.filename),
-            inside: Inside::of(pid, &program.exe, &program.cwd),
+            image: Image::of(procfs::living(pid), &program.filename),
+            inside: Inside::of(procfs::living(pid), &program.exe, &program.cwd),
             ..Findings::default()
         };
         let values = Values { pid, hit, program, findings: &findings };

@@ -112,6 +112,11 @@ impl Hold {
                 if report == Report::Syscall {
                     leave_later(tid);
                 }
+                if report == Report::Leaving && is_in_exit(tid) && matches!(self.cause, Cause::Last)
+                {
+                    // Whose exit it is that ends the others.
+                    self.happened.tid = tid;
+                }
                 Rest::With(0)
             }
             Report::GroupStop => Rest::Group,
@@ -227,6 +232,11 @@ impl Hold {
             }
         }
     }
+}
+
+/// Whether a thread ends the process by a call of its own.
+fn is_in_exit(tid: Pid) -> bool {
+    sys::get_registers(tid).is_ok_and(|registers| arch::in_exit_call(&registers) == Some(true))
 }
 
 /// A call on its way that would end the thread or the process is made anew when the thread goes on.

@@ -10,7 +10,7 @@ use super::stop::Report;
 use super::wait::Tracer;
 use crate::judge::Candidate;
 use crate::moment::{Happened, What};
-use crate::procfs::Status;
+use crate::procfs::{self, Status};
 use crate::source::{ExitStatus, Judge, SourceEvent, Stop};
 use crate::sys::{self, Pid, perf};
 
@@ -151,15 +151,21 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
     /// Begins to hold a process that leaves with this thread, if it is wanted.
     fn is_leaving(&mut self, tid: Pid) -> Option<()> {
         let status = sys::event_message(tid).ok()? as i32;
-        let ends_all = arch::in_exit_call(&sys::get_registers(tid).ok()?)?;
+        let exits = arch::in_exit_call(&sys::get_registers(tid).ok()?);
         let followed = &mut self.waiting.followed;
         if !libc::WIFEXITED(status)
             || !followed.look.at_status(libc::WEXITSTATUS(status) as u8)
-            || (!ends_all && Status::read(tid).ok()?.threads > 1)
+            || (exits == Some(false) && Status::read(tid).ok()?.threads > 1)
         {
             return None;
         }
         let pid = followed.process_of(tid)?;
+        // Another thread's exit ends it, too, and may be told later; unless that was let go.
+        if exits.is_none()
+            && !procfs::threads(pid).ok()?.into_iter().all(|tid| followed.may_stop(tid))
+        {
+            return None;
+        }
         let candidate = Arc::clone(followed.candidate(pid)?);
         let what = What::Fail { status: libc::WEXITSTATUS(status) as u8 };
         self.happens(pid, tid, candidate, what, Cause::Last)
