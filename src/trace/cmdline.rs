@@ -4,6 +4,7 @@
 //! bash gives a program another name than its file's, and is only called for that.
 
 mod bash;
+mod path;
 mod redirect;
 mod variables;
 
@@ -137,6 +138,9 @@ impl Program {
             lacking.push("there was no argument, not even a name".into());
         }
         let through = match name {
+            Some(name) if path::leads_to(record, &name, &file) => {
+                return Program { file: name, through: Through::Env, arguments };
+            }
             Some(name) if name != file || !file.contains(&b'/') => Through::Bash(name),
             _ if file.contains(&b'=') => Through::Nice,
             _ => Through::Env,
