@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use support::{Outcome, Running, World, eventually, finish, is_gone};
 
 /// The sources over which everything is tried.
-const BACKENDS: &[&str] = if cfg!(feature = "ebpf") { &["ebpf"] } else { &[] };
+const BACKENDS: &[&str] = if cfg!(feature = "ebpf") { &["ptrace", "ebpf"] } else { &["ptrace"] };
 
 fn schema(name: &str) -> jsonschema::Validator {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas").join(name);
