@@ -4,9 +4,9 @@
 //! /proc; root reads it there, since sudo(8) keeps little of it, and what stands on a command line is seen by
 //! everybody. The ids are on the command line.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::str::FromStr;
@@ -115,12 +115,7 @@ impl Elevated {
                 self.pid
             ))
         })?;
-        let entry = |entry: &[u8]| {
-            let at = memchr::memchr(b'=', entry)?;
-            let (name, value) = (&entry[..at], &entry[at + 1..]);
-            Some((OsStr::from_bytes(name).to_owned(), OsString::from_vec(value.to_vec())))
-        };
-        Ok(block.split(|&byte| byte == 0).filter_map(entry).collect())
+        Ok(procfs::variables(&block).collect())
     }
 
     /// Whom COMMAND is to run as.

@@ -383,3 +383,11 @@ impl Facts for &Image {
 pub fn basename(path: &[u8]) -> &[u8] {
     memchr::memrchr(b'/', path).map_or(path, |at| &path[at + 1..])
 }
+
+/// The name in an entry of an environment, and the value where there is a `=`.
+pub fn variable(entry: &[u8]) -> (&[u8], Option<&[u8]>) {
+    match memchr::memchr(b'=', entry) {
+        Some(at) => (&entry[..at], Some(&entry[at + 1..])),
+        None => (entry, None),
+    }
+}

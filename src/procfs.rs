@@ -3,6 +3,7 @@
 mod credentials;
 mod mounts;
 
+use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
@@ -435,6 +436,13 @@ fn file_record(pid: Pid, fd: Fd) -> FdRecord {
         }
     }
     record
+}
+
+/// The variables in an environment block.
+pub fn variables(block: &[u8]) -> impl Iterator<Item = (OsString, OsString)> {
+    let os = |bytes: &[u8]| OsString::from_vec(bytes.to_vec());
+    let entries = block.split(|&byte| byte == 0).map(crate::event::variable);
+    entries.filter_map(move |(name, value)| Some((os(name), os(value?))))
 }
 
 /// The value of a variable in an environment block.

@@ -3,6 +3,7 @@
 //! A source calls the [`Tracer`], which is its judge; what the filter lets through goes over a channel
 //! to the session, which hands it to a [`Sink`].
 
+mod clock;
 pub mod cmdline;
 pub mod compile;
 mod family;
@@ -18,6 +19,7 @@ mod rotate;
 pub mod session;
 pub mod source;
 pub mod summary;
+mod words;
 
 use std::io;
 use std::time::SystemTime;

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use support::{Outcome, Running, World, eventually, finish, is_gone};
 
 /// The sources over which everything is tried.
-const BACKENDS: &[&str] = if cfg!(feature = "ebpf") { &["ebpf"] } else { &[] };
+const BACKENDS: &[&str] = if cfg!(feature = "ebpf") { &["ptrace", "ebpf"] } else { &["ptrace"] };
 
 fn schema(name: &str) -> jsonschema::Validator {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas").join(name);
@@ -344,7 +344,7 @@ fn what_cannot_be_written_is_said_before_the_command_runs() {
         let world = World::new();
         let outcome = collect_sh(&world, backend, &["-F", "json", "-o", "none/out"], "echo ran");
         assert_eq!((outcome.code(), outcome.out().as_str()), (125, ""));
-        let message = "cannot write none/out: No such file or directory";
+        let message = "cannot write none/out: No such file or directory (os error 2)\n";
         assert!(outcome.stderr.contains(message), "{}", outcome.stderr);
     }
 }
@@ -460,6 +460,7 @@ fn a_file_that_is_no_recording_is_refused_with_a_reason() {
     let world = World::new();
     for (content, reason) in [
         ("hello", "is not what `collect"),
+        ("", "it is empty"),
         ("{}", "it has no \"about\""),
         ("{\"format\":\"tracexec-collect\",\"version\":1,\"about\":{\"com", "it is cut off"),
         ("{\"event\":\"about\",\"format\":\"other\",\"version\":1}", "missing field"),

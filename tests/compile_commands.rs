@@ -11,7 +11,7 @@ use serde_json::Value;
 use support::{World, finish};
 
 /// The sources over which everything is tried.
-const BACKENDS: &[&str] = if cfg!(feature = "ebpf") { &["ebpf"] } else { &[] };
+const BACKENDS: &[&str] = if cfg!(feature = "ebpf") { &["ptrace", "ebpf"] } else { &["ptrace"] };
 
 /// Sources, a response file, a makefile, and a script that is called as a compiler is.
 fn project() -> World {

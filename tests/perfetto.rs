@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use support::{World, finish};
 
 /// The sources over which everything is tried.
-const BACKENDS: &[&str] = if cfg!(feature = "ebpf") { &["ebpf"] } else { &[] };
+const BACKENDS: &[&str] = if cfg!(feature = "ebpf") { &["ptrace", "ebpf"] } else { &["ptrace"] };
 
 /// A python that has the package, from where `.ci/setup --test` puts it.
 #[track_caller]

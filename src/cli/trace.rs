@@ -164,9 +164,9 @@ impl Format {
         }
     }
 
-    /// Whether it is no text.
-    pub fn is_binary(self) -> bool {
-        self == Format::Perfetto
+    /// Whether nobody can read it on a terminal.
+    pub fn is_for_programs(self) -> bool {
+        matches!(self, Format::Perfetto | Format::Html)
     }
 }
 

@@ -21,8 +21,8 @@ pub fn report(on: ReportOn, report: Report) -> Result<u8, Trouble> {
     let mut replay = filter(&matches)?.map(Replay::new);
     let input = open(&file)?;
     let path = output.unwrap_or_else(|| "-".into());
-    let binary = format.is_some_and(Format::is_binary);
-    if binary && path == Path::new("-") && io::stdout().is_terminal() {
+    let unreadable = format.is_some_and(Format::is_for_programs);
+    if unreadable && path == Path::new("-") && io::stdout().is_terminal() {
         return Err(Trouble::new("this format is nothing for a terminal")
             .hint("name a file with -o, or redirect standard output"));
     }

@@ -1,6 +1,6 @@
 //! An exec as a source has recorded it, for those that look at it when its process has long gone on.
 
-use super::{Faults, Fd, Reading, Strings};
+use super::{Faults, Fd, Reading, Strings, basename};
 
 /// A part of a record: absent where it was not asked for or nothing of it came.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -172,24 +172,37 @@ pub struct ExecRecord {
 }
 
 impl ExecRecord {
-    /// All that is not as it should be, of the whole and of its parts.
+    /// What the whole is called among the parts.
+    pub const WHOLE: &str = "exec";
+
+    /// What people call the program.
+    pub fn program(&self) -> Option<&[u8]> {
+        self.filename.value.as_ref().or(self.exe.value.as_ref()).map(|path| basename(path))
+    }
+
+    /// The parts, and the whole, that are not as they should be.
+    pub fn faulty_parts(&self) -> impl Iterator<Item = (&'static str, Faults)> {
+        let parts = [
+            (Self::WHOLE, self.faults),
+            ("comm", self.comm.faults),
+            ("prev_comm", self.prev_comm.faults),
+            ("filename", self.filename.faults),
+            ("argv", self.argv.faults),
+            ("env", self.env.faults),
+            ("cwd", self.cwd.faults),
+            ("exe", self.exe.faults),
+            ("interpreters", self.interpreters.faults),
+            ("ids", self.ids.faults),
+            ("cgroup", self.cgroup.faults),
+            ("fds", self.fds.faults),
+        ];
+        parts.into_iter().filter(|(_, faults)| !faults.is_empty())
+    }
+
+    /// All that is not as it should be, of the whole, of its parts, and of its descriptors.
     pub fn all_faults(&self) -> Faults {
         let descriptors = self.fds.value.iter().flatten().map(|fd| fd.faults);
-        [
-            self.faults,
-            self.comm.faults,
-            self.filename.faults,
-            self.argv.faults,
-            self.env.faults,
-            self.cwd.faults,
-            self.exe.faults,
-            self.interpreters.faults,
-            self.ids.faults,
-            self.cgroup.faults,
-            self.fds.faults,
-        ]
-        .into_iter()
-        .chain(descriptors)
-        .fold(Faults::empty(), |all, faults| all | faults)
+        let parts = self.faulty_parts().map(|(_, faults)| faults);
+        parts.chain(descriptors).fold(Faults::empty(), |all, faults| all | faults)
     }
 }

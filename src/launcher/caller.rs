@@ -41,11 +41,7 @@ impl Caller {
 
     /// Has a command run as him, in his environment.
     pub fn run(&self, command: &mut Command) {
-        let variables = self.environment.split(|&byte| byte == 0).filter_map(|entry| {
-            let at = memchr::memchr(b'=', entry)?;
-            let os = |bytes: &[u8]| OsString::from_vec(bytes.to_vec());
-            Some((os(&entry[..at]), os(&entry[at + 1..])))
-        });
+        let variables = procfs::variables(&self.environment);
         command.env_clear().envs(variables).uid(self.uid).gid(self.gid);
     }
 }

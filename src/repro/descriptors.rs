@@ -8,7 +8,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 
 use serde::{Deserialize, Serialize};
 
-use crate::event::{Fd, FdKind};
+use crate::event::{Fd, FdKind, FdRecord};
 use crate::json::OwnedBytes;
 use crate::procfs;
 use crate::sys::Pid;
@@ -31,15 +31,11 @@ pub struct Descriptor {
 
 /// All descriptors of a process.
 pub fn of(pid: Pid) -> Vec<Descriptor> {
-    procfs::fds(pid).unwrap_or_default().into_iter().map(|fd| describe(pid, fd)).collect()
+    procfs::open_files(pid).unwrap_or_default().into_iter().map(|fd| describe(pid, fd)).collect()
 }
 
-fn describe(pid: Pid, fd: Fd) -> Descriptor {
-    let text = fs::read_to_string(procfs::path(pid, &format!("fdinfo/{}", fd.number)));
-    let text = text.unwrap_or_default();
-    let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
-    let flags = field("flags:").and_then(|flags| i32::from_str_radix(flags, 8).ok());
-    let flags = flags.unwrap_or_default();
+fn describe(pid: Pid, FdRecord { fd, flags, position, .. }: FdRecord) -> Descriptor {
+    let flags = flags as i32;
     let mode = flags & libc::O_ACCMODE;
     Descriptor {
         number: fd.number,
@@ -47,7 +43,7 @@ fn describe(pid: Pid, fd: Fd) -> Descriptor {
         reads: mode != libc::O_WRONLY,
         writes: mode != libc::O_RDONLY,
         appends: flags & libc::O_APPEND != 0,
-        position: field("pos:").and_then(|pos| pos.parse().ok()).unwrap_or_default(),
+        position: position.try_into().unwrap_or_default(),
         lost: lost(pid, &fd).map(String::from),
         target: OwnedBytes(fd.target),
     }

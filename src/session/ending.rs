@@ -22,9 +22,11 @@ pub fn not_started(report: Report, command: &[OsString], error: &LaunchError) ->
     match error {
         LaunchError::Exec(error) => {
             report.error(format!("cannot execute {command}: {error}"));
-            match error.kind() {
-                io::ErrorKind::NotFound => 127,
-                _ => 126,
+            if error.kind() == io::ErrorKind::NotFound {
+                report.hint("COMMAND is a file, along PATH if it has no /; sh -c '...' runs a line of the shell");
+                127
+            } else {
+                126
             }
         }
         LaunchError::Identity(error) => {

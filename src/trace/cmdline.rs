@@ -10,7 +10,7 @@ mod variables;
 
 use super::Baseline;
 use crate::escape;
-use crate::event::{ExecRecord, Faults};
+use crate::event::{self, ExecRecord, Faults};
 use variables::Variables;
 
 /// Which descriptors the line opens as they were.
@@ -86,7 +86,7 @@ fn directory(
 
 /// NAME=VALUE with no more quotes than it needs.
 fn assignment(entry: &[u8]) -> String {
-    let (name, value) = variables::split(entry);
+    let (name, value) = event::variable(entry);
     let name_shown = escape::word(name);
     match value {
         Some(b"") if name_shown.as_bytes() == name => format!("{name_shown}="),

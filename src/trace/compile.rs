@@ -237,6 +237,12 @@ impl<W: Write> Sink for CompileCommands<W> {
     }
 
     fn remark(&self) -> Option<String> {
+        if self.entries.is_empty() {
+            return Some(
+                "no compilation was executed; where all is up to date, `make -B` compiles it again"
+                    .into(),
+            );
+        }
         let unsaid = self.entries.iter().filter(|entry| entry.written().is_none()).count();
         (unsaid > 0).then(|| {
             format!("{unsaid} compilations are left out: their words are no UTF-8, and JSON has no others")

@@ -8,11 +8,9 @@ mod into;
 mod lines;
 mod model;
 mod read;
-pub(super) mod words;
 
 pub use document::Document;
 pub(super) use from::BaselineEnv;
-pub use from::Clock;
 pub use lines::Lines;
 pub use model::EnvForm;
 pub(super) use model::Text;

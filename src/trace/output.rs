@@ -5,6 +5,7 @@ use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use nix::unistd::{AccessFlags, eaccess};
 use tempfile::NamedTempFile;
 
 use crate::report::Trouble;
@@ -56,11 +57,14 @@ impl Output {
             File::options().append(true).open(&path)?;
         }
         let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let folder = folder.unwrap_or(Path::new("."));
+        // What refuses is the folder; the other name that the file has meanwhile is nobody's business.
+        eaccess(folder, AccessFlags::W_OK | AccessFlags::X_OK)?;
         let mode = before.map_or(0o666, |before| before.permissions().mode() & 0o777);
         let file = tempfile::Builder::new()
             .prefix(".tracexec-")
             .permissions(Permissions::from_mode(mode))
-            .tempfile_in(folder.unwrap_or(Path::new(".")))?;
+            .tempfile_in(folder)?;
         Ok(Output::Beside { file: BufWriter::new(file), becomes: path })
     }
 

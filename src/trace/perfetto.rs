@@ -8,9 +8,10 @@ use std::collections::HashMap;
 use std::io::{self, Write};
 use std::time::SystemTime;
 
-use super::json::{BaselineEnv, Clock, words};
-use super::{About, End, Sink};
-use crate::event::{Ended, ExecRecord, Execution, TraceEvent, basename};
+use super::clock::Clock;
+use super::json::BaselineEnv;
+use super::{About, End, Sink, words};
+use crate::event::{Ended, ExecRecord, Execution, TraceEvent};
 use proto::{ClockSnapshot, InternedData, Kind, Named, TracePacket, TrackDescriptor, TrackEvent};
 
 /// So many names are called by a number; there are seldom more.
@@ -47,8 +48,7 @@ struct Process {
 
 /// What a program is called.
 fn name(record: &ExecRecord) -> String {
-    let path = record.filename.value.as_ref().or(record.exe.value.as_ref());
-    path.map(|path| details::text(basename(path))).unwrap_or_else(|| "?".into())
+    record.program().map_or_else(|| "?".into(), details::text)
 }
 
 impl<W: Write> Perfetto<W> {

@@ -5,10 +5,10 @@ use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::time::Duration;
 
-use super::json::Clock;
-use super::{About, End, Sink};
+use super::clock::Clock;
+use super::{About, End, Sink, words};
 use crate::escape;
-use crate::event::{ExecRecord, Execution, TraceEvent, basename};
+use crate::event::{ExecRecord, Execution, TraceEvent};
 use crate::moment::signals;
 
 /// How many of the slowest and the most frequent are shown.
@@ -43,14 +43,8 @@ impl Running {
     fn new(record: &ExecRecord) -> Running {
         let argv = record.argv.value.as_ref();
         let line = argv.map_or_else(String::new, |argv| escape::command_line(&argv.strings, LINE));
-        Running { since: record.time, program: program(record), line }
+        Running { since: record.time, program: record.program().unwrap_or_default().to_vec(), line }
     }
-}
-
-/// What people call it.
-fn program(record: &ExecRecord) -> Vec<u8> {
-    let path = record.filename.value.as_ref().or(record.exe.value.as_ref());
-    path.map(|path| basename(path).to_vec()).unwrap_or_default()
 }
 
 impl<W: Write> Summary<W> {
@@ -136,8 +130,10 @@ impl<W: Write> Summary<W> {
         let mut failures: Vec<_> = self.failures.iter().collect();
         failures.sort_by_key(|(result, count)| (u64::MAX - **count, -**result));
         for (result, count) in failures {
-            let errno = nix::errno::Errno::from_raw(result.saturating_neg());
-            let _ = writeln!(text, "{count:>7}  {errno:?}: {}", errno.desc());
+            let _ = match words::errno_and_words(*result) {
+                Some((name, meaning)) => writeln!(text, "{count:>7}  {name}: {meaning}"),
+                None => writeln!(text, "{count:>7}  error {result}"),
+            };
         }
     }
 }

@@ -1,9 +1,9 @@
 //! bash between env(1) and the program, to give it a name, and what bash does to the environment meanwhile.
 //! What is said here of bash was tried with each name that it knows.
 
-use super::variables::{self, Variables};
+use super::variables::Variables;
 use crate::escape;
-use crate::event::ExecRecord;
+use crate::event::{self, ExecRecord};
 use crate::trace::Baseline;
 
 const EXEC: &str = r#"exec -a "$0" "$@""#;
@@ -60,7 +60,7 @@ pub fn words(
 }
 
 fn given<'a>(baseline: &'a Baseline, name: &str) -> Option<&'a [u8]> {
-    baseline.env.iter().map(variables::split).find(|entry| entry.0 == name.as_bytes())?.1
+    baseline.env.iter().map(event::variable).find(|entry| entry.0 == name.as_bytes())?.1
 }
 
 fn script(variables: &Variables, record: &ExecRecord, baseline: Option<&Baseline>) -> String {

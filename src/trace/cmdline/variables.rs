@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::because;
 use crate::escape;
-use crate::event::ExecRecord;
+use crate::event::{ExecRecord, variable};
 use crate::trace::Baseline;
 
 /// bash and zsh set it for each command.
@@ -20,14 +20,6 @@ pub struct Variables {
     /// None: all are taken away.
     unset: Option<Names>,
     assignments: Entries,
-}
-
-/// An entry's name and value.
-pub fn split(entry: &[u8]) -> (&[u8], Option<&[u8]>) {
-    match memchr::memchr(b'=', entry) {
-        Some(at) => (&entry[..at], Some(&entry[at + 1..])),
-        None => (entry, None),
-    }
 }
 
 impl Variables {
@@ -53,7 +45,7 @@ impl Variables {
             if vector.unread.contains(&at) {
                 continue;
             }
-            let (name, Some(value)) = split(entry) else {
+            let (name, Some(value)) = variable(entry) else {
                 lacking.push(format!("the variable {} has no `=`", escape::word(entry)));
                 continue;
             };
@@ -77,7 +69,7 @@ impl Variables {
     /// Whether programs are found by the new environment as by the one before.
     pub fn same_path(&self, baseline: Option<&Baseline>) -> bool {
         let Some(baseline) = baseline else { return false };
-        let mut given = baseline.env.iter().map(split);
+        let mut given = baseline.env.iter().map(variable);
         let given = given.find(|entry| entry.0 == b"PATH").and_then(|entry| entry.1);
         given == self.wanted.get(b"PATH".as_slice()).map(Vec::as_slice)
     }
@@ -110,7 +102,7 @@ fn changes(
 ) -> Option<(Names, Entries)> {
     let mut given = HashMap::new();
     for entry in baseline.env.iter() {
-        let (name, value) = split(entry);
+        let (name, value) = variable(entry);
         // What env cannot take away, or what is there twice.
         if name.is_empty() || value.is_none() || given.insert(name, value).is_some() {
             return None;
@@ -119,14 +111,14 @@ fn changes(
     given.remove(LAST);
     let mut unset: Names = Vec::new();
     let mut seen = HashSet::new();
-    let names = baseline.env.iter().map(|entry| split(entry).0).chain([LAST]);
+    let names = baseline.env.iter().map(|entry| variable(entry).0).chain([LAST]);
     for name in names.filter(|name| !wanted.contains_key(*name)) {
         if seen.insert(name) {
             unset.push(name.to_vec());
         }
     }
     let set = entries.iter().filter(|entry| {
-        let (name, value) = split(entry);
+        let (name, value) = variable(entry);
         given.get(name) != Some(&value)
     });
     Some((unset, set.cloned().collect()))

@@ -15,15 +15,13 @@ use std::collections::HashMap;
 use std::fmt::Write;
 use std::time::UNIX_EPOCH;
 
-use nix::errno::Errno;
-
 use crate::event::{
     Begun, Ended, ExecRecord, Execution, Faults, FdRecord, ParentEvent, Part, Reading, Strings,
-    TraceEvent, Vector,
+    TraceEvent, Vector, variable,
 };
 use crate::moment::signals;
 use crate::trace::cmdline::{Redirect, command_line};
-use crate::trace::{About, Baseline, End};
+use crate::trace::{About, Baseline, End, words};
 
 use super::table::{Table, json_string};
 
@@ -51,7 +49,7 @@ impl Encoder {
             strings: Table::new(),
             lists: Table::new(),
             baseline: about.baseline.clone(),
-            given: entries.map(|entry| (variable(entry).to_vec(), entry.to_vec())).collect(),
+            given: entries.map(|entry| (variable(entry).0.to_vec(), entry.to_vec())).collect(),
             begin: about.boot,
         };
         encoder.about(about);
@@ -132,12 +130,10 @@ impl Encoder {
             Some(ParentEvent::Becomes(id)) => (1, self.id(*id)),
             Some(ParentEvent::Spawned(id)) => (2, self.id(*id)),
         };
-        let error = match record.result {
-            0 => NONE,
-            result => {
-                let errno = Errno::from_raw(-result);
-                self.string(format!("{errno:?} {}", errno.desc()).as_bytes())
-            }
+        let error = match (record.result, words::errno_and_words(record.result)) {
+            (0, _) => NONE,
+            (_, Some((name, words))) => self.string(format!("{name} {words}").as_bytes()),
+            (result, None) => self.string(format!("error {result}").as_bytes()),
         };
         let (at, flags) = record
             .call
@@ -235,7 +231,7 @@ impl Encoder {
             if unread.contains(&at) {
                 continue;
             }
-            let name = variable(entry);
+            let name = variable(entry).0;
             let given = self.given.get(name);
             let first = names.insert(name);
             kept += usize::from(first && given.is_some());
@@ -278,22 +274,10 @@ impl Encoder {
 
     /// All that is not as it should be, in words, each with the part in which it is.
     fn faults(&mut self, record: &ExecRecord) -> i64 {
-        let parts = [
-            ("", record.faults),
-            ("comm", record.comm.faults),
-            ("prev_comm", record.prev_comm.faults),
-            ("filename", record.filename.faults),
-            ("argv", record.argv.faults),
-            ("env", record.env.faults),
-            ("cwd", record.cwd.faults),
-            ("exe", record.exe.faults),
-            ("interpreters", record.interpreters.faults),
-            ("ids", record.ids.faults),
-            ("cgroup", record.cgroup.faults),
-            ("fds", record.fds.faults),
-        ];
-        let faulty = parts.iter().filter(|(_, faults)| !faults.is_empty());
-        let lists: Vec<i64> = faulty.map(|&(part, faults)| self.words(part, faults)).collect();
+        // Of the whole, no part is named.
+        let name = |part| if part == ExecRecord::WHOLE { "" } else { part };
+        let faulty = record.faulty_parts();
+        let lists: Vec<i64> = faulty.map(|(part, faults)| self.words(name(part), faults)).collect();
         if lists.is_empty() { NONE } else { self.list(lists) }
     }
 
@@ -308,9 +292,10 @@ impl Encoder {
 
     /// The name of the signal in a status of wait(2).
     fn signal(&mut self, status: i32) -> i64 {
-        match status & 0x7f {
-            0 => NONE,
-            signal => self.string(signals::name(signal).as_bytes()),
+        if libc::WIFSIGNALED(status) {
+            self.string(signals::name(libc::WTERMSIG(status)).as_bytes())
+        } else {
+            NONE
         }
     }
 
@@ -356,9 +341,4 @@ impl Encoder {
 
 fn known(reading: Reading<u32>) -> i64 {
     reading.known().map_or(NONE, i64::from)
-}
-
-/// The name in an entry of the environment; the whole of it where there is no `=`.
-fn variable(entry: &[u8]) -> &[u8] {
-    memchr::memchr(b'=', entry).map_or(entry, |at| &entry[..at])
 }

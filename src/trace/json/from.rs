@@ -1,45 +1,17 @@
 //! From what was traced to what is written.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
-use std::fmt::Write;
-use std::time::{Duration, SystemTime};
+use std::collections::HashMap;
+use std::time::Duration;
 
+use super::EnvForm;
 use super::model::{self, Env, EnvDiff, FaultNames, Flags, Text};
-use super::{EnvForm, words};
 use crate::event::{
-    Begun, Ended, ExecRecord, Execution, FdRecord, Ids, ParentEvent, Strings, Usage, Vector,
+    Begun, Ended, Execution, FdRecord, Ids, ParentEvent, Strings, Usage, Vector, variable,
 };
 use crate::moment::signals;
-use crate::trace::{About, End};
-
-/// Nanoseconds since boot as the clock on the wall has them.
-#[derive(Debug, Clone, Copy)]
-pub struct Clock {
-    pub wall: SystemTime,
-    pub boot: u64,
-}
-
-impl Clock {
-    pub fn of(about: &About) -> Clock {
-        Clock { wall: about.wall, boot: about.boot }
-    }
-
-    /// In RFC 3339; empty for a time that it cannot say.
-    pub fn at(&self, time: u64) -> String {
-        let apart = Duration::from_nanos(time.abs_diff(self.boot));
-        let time = if time >= self.boot {
-            self.wall.checked_add(apart)
-        } else {
-            self.wall.checked_sub(apart)
-        };
-        let mut text = String::new();
-        if let Some(time) = time.filter(|time| *time >= SystemTime::UNIX_EPOCH) {
-            let _ = write!(text, "{}", humantime::format_rfc3339_nanos(time));
-        }
-        text
-    }
-}
+use crate::trace::clock::Clock;
+use crate::trace::{About, End, words};
 
 /// Which entry of the baseline it is, and the whole of it.
 type Known = (usize, Vec<u8>);
@@ -51,16 +23,12 @@ pub(in crate::trace) struct BaselineEnv {
     entries: Option<HashMap<Vec<u8>, Known>>,
 }
 
-/// The name of an entry.
-pub(super) fn name(entry: &[u8]) -> &[u8] {
-    memchr::memchr(b'=', entry).map_or(entry, |at| &entry[..at])
-}
-
 impl BaselineEnv {
     pub fn new(env: &Strings) -> BaselineEnv {
         let numbered = env.iter().enumerate();
-        let entries: HashMap<_, _> =
-            numbered.map(|(at, entry)| (name(entry).to_vec(), (at, entry.to_vec()))).collect();
+        let entries: HashMap<_, _> = numbered
+            .map(|(at, entry)| (variable(entry).0.to_vec(), (at, entry.to_vec())))
+            .collect();
         BaselineEnv { entries: (entries.len() == env.len()).then_some(entries) }
     }
 
@@ -71,10 +39,11 @@ impl BaselineEnv {
         let mut own = std::collections::HashSet::new();
         let mut set = Vec::new();
         for entry in env.strings.iter() {
-            if !own.insert(name(entry)) {
+            let name = variable(entry).0;
+            if !own.insert(name) {
                 return None;
             }
-            let known = entries.get(name(entry));
+            let known = entries.get(name);
             if let Some((at, _)) = known {
                 seen[*at] = true;
             }
@@ -186,7 +155,10 @@ impl Form {
             cgroup: record.cgroup.value.as_ref().map(text),
             pid_namespace: record.pid_namespace.into(),
             mount_namespace: record.mount_namespace.into(),
-            faults: faults(record),
+            faults: record
+                .faulty_parts()
+                .map(|(part, faults)| (part.into(), FaultNames(faults)))
+                .collect(),
             exit: None,
             became: None,
         }
@@ -196,26 +168,6 @@ impl Form {
 fn vector(vector: &Vector) -> model::Vector<'_> {
     let numbered = vector.strings.iter().enumerate();
     numbered.map(|(at, text)| (!vector.unread.contains(&at)).then(|| text.into())).collect()
-}
-
-/// The faults of the parts that have some.
-fn faults(record: &ExecRecord) -> BTreeMap<Cow<'static, str>, FaultNames> {
-    let parts = [
-        ("exec", record.faults),
-        ("ids", record.ids.faults),
-        ("comm", record.comm.faults),
-        ("prev_comm", record.prev_comm.faults),
-        ("filename", record.filename.faults),
-        ("argv", record.argv.faults),
-        ("env", record.env.faults),
-        ("cwd", record.cwd.faults),
-        ("exe", record.exe.faults),
-        ("interpreters", record.interpreters.faults),
-        ("cgroup", record.cgroup.faults),
-        ("fds", record.fds.faults),
-    ];
-    let faulty = parts.into_iter().filter(|(_, faults)| !faults.is_empty());
-    faulty.map(|(part, faults)| (part.into(), FaultNames(faults))).collect()
 }
 
 impl<'a> From<&'a FdRecord> for model::Descriptor<'a> {
@@ -259,12 +211,12 @@ impl From<ParentEvent> for model::Parent {
 /// From what wait(2) gives.
 impl From<i32> for model::Status {
     fn from(status: i32) -> Self {
-        let signal = (status & 0x7f) as u8;
+        let signal = libc::WIFSIGNALED(status).then(|| libc::WTERMSIG(status));
         model::Status {
-            status: (signal == 0).then_some((status >> 8) as u8),
-            signal: (signal != 0).then_some(signal),
-            signal_name: (signal != 0).then(|| signals::name(signal.into())),
-            core_dumped: status & 0x80 != 0,
+            status: libc::WIFEXITED(status).then(|| libc::WEXITSTATUS(status) as u8),
+            signal: signal.map(|signal| signal as u8),
+            signal_name: signal.map(signals::name),
+            core_dumped: signal.is_some() && libc::WCOREDUMP(status),
         }
     }
 }

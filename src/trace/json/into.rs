@@ -3,11 +3,10 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use super::from::name;
 use super::model::{self, Env, Text};
 use crate::event::{
     Begun, Ended, ExecCall, ExecRecord, Execution, Faults, Fd, FdKind, FdRecord, Ids, ParentEvent,
-    Part, Strings, Usage, Vector,
+    Part, Strings, Usage, Vector, variable,
 };
 use crate::trace::{About, Baseline, End, Lost};
 
@@ -34,10 +33,10 @@ fn env(env: Env, baseline: &Strings) -> Vector {
         Env::Whole(strings) => vector(strings),
         Env::Diff(difference) => {
             let set = difference.set.iter().map(|entry| &*entry.0);
-            let named = set.clone().map(name);
+            let named = set.clone().map(|entry| variable(entry).0);
             let gone: HashSet<&[u8]> =
                 named.chain(difference.unset.iter().map(|name| &*name.0)).collect();
-            let kept = baseline.iter().filter(|entry| !gone.contains(name(entry)));
+            let kept = baseline.iter().filter(|entry| !gone.contains(variable(entry).0));
             Vector { strings: kept.chain(set).collect(), unread: Vec::new() }
         }
     }

@@ -8,9 +8,9 @@ use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::words;
 use crate::event::{Faults, Reading};
 use crate::json::{Bytes, OwnedBytes};
+use crate::trace::words;
 
 /// How an environment is written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]

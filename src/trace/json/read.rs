@@ -158,6 +158,8 @@ fn document(text: &[u8], take: &mut dyn FnMut(Item) -> bool) -> Result<(), NotRe
     let refused = |error: serde_json::Error| {
         if error.is_eof() && text.trim_ascii_start().starts_with(b"{\"format\"") {
             NotRead::Cut
+        } else if text.trim_ascii().is_empty() {
+            NotRead::NotOurs(": it is empty".into())
         } else {
             NotRead::NotOurs(format!(": {error}"))
         }

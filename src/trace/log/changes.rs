@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::event::{FdRecord, Strings};
+use crate::event::{FdRecord, Strings, variable};
 use crate::trace::Baseline;
 
 /// What was given, so that it is found fast.
@@ -21,20 +21,12 @@ pub enum Change<'a> {
     Removed(&'a [u8]),
 }
 
-/// A variable's name, and its value where it has a `=`.
-pub fn split(entry: &[u8]) -> (&[u8], Option<&[u8]>) {
-    match memchr::memchr(b'=', entry) {
-        Some(at) => (&entry[..at], Some(&entry[at + 1..])),
-        None => (entry, None),
-    }
-}
-
 impl Baselines {
     pub fn of(baseline: &Baseline) -> Baselines {
         let mut variables = Vec::new();
         let mut places: HashMap<Vec<u8>, Vec<usize>> = HashMap::new();
         for (at, entry) in baseline.env.iter().enumerate() {
-            let (name, value) = split(entry);
+            let (name, value) = variable(entry);
             variables.push((name.to_vec(), value.map(<[u8]>::to_vec)));
             places.entry(name.to_vec()).or_default().push(at);
         }
@@ -51,7 +43,7 @@ impl Baselines {
             if unread.contains(&at) {
                 continue;
             }
-            let (name, value) = split(entry);
+            let (name, value) = variable(entry);
             let places = self.places.get(name).map(Vec::as_slice).unwrap_or_default();
             match places.iter().find(|&&at| !seen[at]) {
                 None => changes.push(Change::Added(name, value)),

@@ -1,11 +1,9 @@
 //! When something happened, by the clock on the wall.
 
-use std::time::Duration;
-
 use chrono::format::{Item, StrftimeItems};
 use chrono::{DateTime, Local};
 
-use crate::trace::About;
+use crate::trace::{About, clock};
 
 /// A format that chrono has something for at each `%`.
 pub fn parse_format(text: &str) -> Result<String, String> {
@@ -16,24 +14,21 @@ pub fn parse_format(text: &str) -> Result<String, String> {
     Ok(text.into())
 }
 
+/// By the zone and in the format that the user wants.
 pub struct Clock {
     items: Vec<Item<'static>>,
-    began: DateTime<Local>,
-    boot: u64,
+    clock: clock::Clock,
 }
 
 impl Clock {
     pub fn new(about: &About, format: &str) -> Clock {
         let items = StrftimeItems::new(format).parse_to_owned().unwrap_or_default();
-        Clock { items, began: about.wall.into(), boot: about.boot }
+        Clock { items, clock: clock::Clock::of(about) }
     }
 
     /// A moment of so many nanoseconds since boot.
     pub fn show(&self, time: u64) -> String {
-        let moment = match time.checked_sub(self.boot) {
-            Some(later) => self.began + Duration::from_nanos(later),
-            None => self.began - Duration::from_nanos(self.boot - time),
-        };
-        moment.format_with_items(self.items.iter()).to_string()
+        let Some(moment) = self.clock.moment(time) else { return String::new() };
+        DateTime::<Local>::from(moment).format_with_items(self.items.iter()).to_string()
     }
 }

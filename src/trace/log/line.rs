@@ -1,12 +1,12 @@
 //! The line of an exec.
 
-use super::changes::{Baselines, Change, split};
+use super::changes::{Baselines, Change};
 use super::paint::{Hue, Paint};
 use crate::cli::log::{Amount, Shown};
 use crate::escape;
-use crate::event::{ExecRecord, Faults, FdRecord, Part, Vector};
-use crate::trace::Baseline;
+use crate::event::{self, ExecRecord, Faults, FdRecord, Part, Vector};
 use crate::trace::cmdline::{self, Redirect, command_line};
+use crate::trace::{Baseline, words};
 
 /// A line as it grows.
 pub struct Line {
@@ -165,25 +165,25 @@ impl Line {
         };
         let mut items = Vec::new();
         if amount == Amount::All {
-            for (at, entry) in vector.strings.iter().enumerate() {
+            for (at, variable) in vector.strings.iter().enumerate() {
                 items.push(match vector.unread.contains(&at) {
                     true => (Hue::Unread, "<unreadable>".into()),
-                    false => (Hue::Argument, variable("", split(entry))),
+                    false => (Hue::Argument, entry("", event::variable(variable))),
                 });
             }
         } else {
             for change in baselines.environment(&vector.strings, &vector.unread) {
                 match change {
                     Change::Added(name, value) => {
-                        items.push((Hue::Added, variable("+", (name, value))));
+                        items.push((Hue::Added, entry("+", (name, value))));
                     }
                     Change::Changed(name, value) => {
-                        items.push((Hue::Changed, variable("~", (name, value))));
+                        items.push((Hue::Changed, entry("~", (name, value))));
                     }
                     // It may be among those that were not read.
                     Change::Removed(_) if !env.faults.is_empty() => {}
                     Change::Removed(name) => {
-                        items.push((Hue::Removed, variable("-", (name, None))));
+                        items.push((Hue::Removed, entry("-", (name, None))));
                     }
                 }
             }
@@ -264,7 +264,7 @@ impl Line {
     fn result(&mut self, result: i32, decode: bool, hue: Hue) {
         let mut text = format!("= {result}");
         if decode && result < 0 {
-            text.push_str(&in_words(-result));
+            text.push_str(&in_words(result));
         }
         self.plain(" ");
         self.part(hue, &text);
@@ -287,12 +287,9 @@ impl Line {
 }
 
 /// An errno by its name and in words.
-fn in_words(errno: i32) -> String {
-    let known = nix::errno::Errno::from_raw(errno);
-    match known {
-        nix::errno::Errno::UnknownErrno => String::new(),
-        known => format!(" {known:?} ({})", known.desc()),
-    }
+fn in_words(result: i32) -> String {
+    words::errno_and_words(result)
+        .map_or_else(String::new, |(name, words)| format!(" {name} ({words})"))
 }
 
 /// Between quotes, such that nothing is mistaken.
@@ -313,7 +310,7 @@ fn quoted(bytes: &[u8]) -> String {
 }
 
 /// A variable, its name in quotes where it is a strange one.
-fn variable(sign: &str, (name, value): (&[u8], Option<&[u8]>)) -> String {
+fn entry(sign: &str, (name, value): (&[u8], Option<&[u8]>)) -> String {
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
     let name = match !name.is_empty() && name.iter().all(plain) {
         true => String::from_utf8_lossy(name).into_owned(),

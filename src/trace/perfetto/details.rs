@@ -3,7 +3,8 @@
 use super::proto::{DebugAnnotation, Named};
 use crate::escape;
 use crate::event::{Ended, Execution, Faults, FdRecord, ParentEvent, Part, Usage};
-use crate::trace::json::{BaselineEnv, words};
+use crate::trace::json::BaselineEnv;
+use crate::trace::words;
 
 /// The names of all of them; a number is a place here, from 1.
 const NAMES: [&str; 44] = [

@@ -65,8 +65,13 @@ pub fn call_flags(flags: u32) -> Vec<&'static str> {
 
 /// `ENOENT` for -2; of a number that Linux does not have, or none at all, nothing.
 pub fn errno(result: i32) -> Option<String> {
+    errno_and_words(result).map(|(name, _)| name)
+}
+
+/// `ENOENT` and `No such file or directory`.
+pub fn errno_and_words(result: i32) -> Option<(String, &'static str)> {
     let errno = Errno::from_raw(result.checked_neg()?);
-    (result < 0 && errno != Errno::UnknownErrno).then(|| format!("{errno:?}"))
+    (result < 0 && errno != Errno::UnknownErrno).then(|| (format!("{errno:?}"), errno.desc()))
 }
 
 /// `string-unreadable` and so on.
