@@ -1,6 +1,7 @@
 //! What is read from /proc, see proc(5).
 
 mod credentials;
+mod fdinfo;
 mod mounts;
 
 use std::ffi::OsString;
@@ -395,9 +396,9 @@ pub fn open_files(pid: Pid) -> io::Result<Vec<FdRecord>> {
     Ok(fds(pid)?.into_iter().map(|fd| file_record(pid, fd)).collect())
 }
 
-/// What can be told of a descriptor; what cannot is told as a fault.
-fn file_record(pid: Pid, fd: Fd) -> FdRecord {
-    let mut record = FdRecord {
+/// A descriptor of which nothing more is known.
+fn untold(fd: Fd) -> FdRecord {
+    FdRecord {
         flags: 0,
         close_on_exec: false,
         position: 0,
@@ -406,26 +407,15 @@ fn file_record(pid: Pid, fd: Fd) -> FdRecord {
         file_system: Vec::new(),
         faults: Faults::empty(),
         fd,
-    };
+    }
+}
+
+/// What can be told of a descriptor; what cannot is told as a fault.
+fn file_record(pid: Pid, fd: Fd) -> FdRecord {
+    let mut record = untold(fd);
     let number = record.fd.number;
     match read_small(&path(pid, &format!("fdinfo/{number}"))) {
-        Ok(text) => {
-            let text = String::from_utf8_lossy(&text);
-            for (name, value) in text.lines().filter_map(|line| line.split_once(':')) {
-                let value = value.trim();
-                match name {
-                    "pos" => record.position = value.parse().unwrap_or_default(),
-                    "flags" => {
-                        let flags = u32::from_str_radix(value, 8).unwrap_or_default();
-                        record.close_on_exec = flags & libc::O_CLOEXEC as u32 != 0;
-                        record.flags = flags & !(libc::O_CLOEXEC as u32);
-                    }
-                    "mnt_id" => record.mount_id = value.parse().unwrap_or_default(),
-                    "ino" => record.inode = value.parse().unwrap_or_default(),
-                    _ => {}
-                }
-            }
-        }
+        Ok(text) => fdinfo::parse(&text, &mut record),
         Err(_) => record.faults |= Faults::FLAGS_UNREADABLE,
     }
     if record.inode == 0 {
@@ -455,6 +445,14 @@ pub fn variable<'a>(block: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
 pub fn fuzz(bytes: &[u8]) {
     let _ = (parse_stat(bytes), parse_status(bytes).fatal_pending());
     let _ = (parse_namespace("pid", bytes), variable(bytes, b"A"));
+    for word in [4, 8] {
+        let _ = auxiliary(bytes, word, 0x4141_4141);
+    }
+    credentials::fuzz(bytes);
+    let fd = Fd { number: 3, target: bytes.to_vec(), kind: FdKind::Anon };
+    let mut record = untold(fd);
+    fdinfo::parse(bytes, &mut record);
+    mounts::fuzz(bytes, &mut record);
 }
 
 #[cfg(test)]

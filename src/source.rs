@@ -14,7 +14,7 @@
 
 #[cfg(feature = "ebpf")]
 pub mod ebpf;
-mod interpreters;
+pub(crate) mod interpreters;
 pub mod launch;
 pub(crate) mod lineage;
 pub mod ptrace;

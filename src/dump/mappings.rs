@@ -91,9 +91,14 @@ fn parse_head(line: &[u8]) -> Option<Mapping> {
     let (_device, inode) = (field()?, field()?);
     let has = |at: usize, letter: u8| permissions.get(at) == Some(&letter);
     let name = rest.iter().position(|&byte| byte != b' ').map_or(&[][..], |at| &rest[at..]);
+    let (start, end) = (u64::from_str_radix(start, 16).ok()?, u64::from_str_radix(end, 16).ok()?);
+    // None is empty, and sizes are reckoned from these.
+    if start >= end {
+        return None;
+    }
     Some(Mapping {
-        start: u64::from_str_radix(start, 16).ok()?,
-        end: u64::from_str_radix(end, 16).ok()?,
+        start,
+        end,
         readable: has(0, b'r'),
         writable: has(1, b'w'),
         executable: has(2, b'x'),
@@ -202,6 +207,13 @@ Anonymous:             0 kB
 7f50-7f60 r--p 00000000 00:00 0                          [vvar]
 VmFlags: rd mr pf io de dd
 ";
+
+    #[test]
+    fn what_ends_before_it_begins_is_no_mapping() {
+        for addresses in ["2000-1000", "1000-1000", "55d0c0a00000-55d"] {
+            assert_eq!(parse(format!("{addresses} r-xp 0 08:01 42  /bin/a\n").as_bytes()), []);
+        }
+    }
 
     #[test]
     fn mappings_are_read_with_odd_names() {

@@ -46,6 +46,11 @@ fn parse(text: &[u8]) -> Option<Credentials> {
     None
 }
 
+#[cfg(fuzzing)]
+pub(super) fn fuzz(bytes: &[u8]) {
+    let _ = parse(bytes);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

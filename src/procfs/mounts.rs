@@ -37,9 +37,12 @@ impl FileSystems {
         }
     }
 
-    /// See proc_pid_mountinfo(5). Numbers come again, and what is read later counts.
     fn read(&mut self, pid: Pid) {
-        let text = fs::read(path(pid, "mountinfo")).unwrap_or_default();
+        self.learn(&fs::read(path(pid, "mountinfo")).unwrap_or_default());
+    }
+
+    /// See proc_pid_mountinfo(5). Numbers come again, and what is read later counts.
+    fn learn(&mut self, text: &[u8]) {
         for line in text.split(|&byte| byte == b'\n') {
             let mut words = line.split(|&byte| byte == b' ');
             let number = words.next().and_then(|word| std::str::from_utf8(word).ok()?.parse().ok());
@@ -50,5 +53,16 @@ impl FileSystems {
                 self.by_mount.insert(number, name.to_vec());
             }
         }
+    }
+}
+
+/// Names by mounts that are none.
+#[cfg(fuzzing)]
+pub(super) fn fuzz(bytes: &[u8], record: &mut FdRecord) {
+    let mut all = FileSystems::default();
+    all.learn(bytes);
+    if let Some(&number) = all.by_mount.keys().next() {
+        record.mount_id = number;
+        all.name(0, record);
     }
 }

@@ -215,6 +215,16 @@ fn sees_our_files(namespace: Option<u32>, pid: Option<Pid>) -> bool {
     own.is_some() && own == theirs && root
 }
 
+/// First lines, and names by descriptors.
+#[cfg(fuzzing)]
+pub fn fuzz(bytes: &[u8]) {
+    if let Some(name) = named(bytes) {
+        let ends = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\n' | 0);
+        assert!(!name.is_empty() && name.len() < HEAD && !name.iter().any(ends), "{name:?}");
+    }
+    let _ = by_descriptor(bytes);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

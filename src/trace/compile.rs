@@ -2,6 +2,7 @@
 
 mod driver;
 mod line;
+mod response;
 
 use std::collections::HashMap;
 use std::ffi::OsStr;

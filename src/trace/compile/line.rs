@@ -1,9 +1,8 @@
 //! A compiler's command line: its sources, and what remains of it for one of them.
 
-use std::fs;
 use std::path::Path;
 
-use super::path;
+use super::response;
 use crate::event::Strings;
 
 /// A command line in parts.
@@ -165,7 +164,7 @@ fn is_one_of(words: &[&str], word: &[u8]) -> bool {
 impl Line {
     /// Reads it, response files from where it was run.
     pub fn parse(words: Vec<Vec<u8>>, directory: &Path, env: Option<&Strings>) -> Line {
-        let mut words = expanded(words, directory, 0).into_iter();
+        let mut words = response::expanded(words, directory).into_iter();
         let mut line = Line { program: words.next().unwrap_or_default(), ..Line::default() };
         let (mut links, mut compiles, mut language, mut options) = (true, true, false, true);
         while let Some(word) = words.next() {
@@ -245,45 +244,10 @@ fn searched(env: &Strings) -> Vec<Vec<u8>> {
     flags
 }
 
-/// The words, those of response files in their places. A file that is gone stays named.
-fn expanded(words: Vec<Vec<u8>>, directory: &Path, depth: u32) -> Vec<Vec<u8>> {
-    // More than anybody writes, and not for ever: a file may name itself.
-    const DEEPEST: u32 = 20;
-    let mut all = Vec::new();
-    for word in words {
-        let named = word.strip_prefix(b"@").filter(|_| depth < DEEPEST);
-        match named.and_then(|name| fs::read(directory.join(path(name))).ok()) {
-            Some(text) => all.extend(expanded(quoted(&text), directory, depth + 1)),
-            None => all.push(word),
-        }
-    }
-    all
-}
-
-/// The words of a response file: whitespace between them, quotes of either kind, a backslash before anything.
-fn quoted(text: &[u8]) -> Vec<Vec<u8>> {
-    let mut words = Vec::new();
-    let mut word: Option<Vec<u8>> = None;
-    let mut within = None;
-    let mut bytes = text.iter().copied();
-    while let Some(byte) = bytes.next() {
-        match byte {
-            b'\\' => word.get_or_insert_default().extend(bytes.next()),
-            b'\'' | b'"' if within.is_none() => {
-                within = Some(byte);
-                word.get_or_insert_default();
-            }
-            _ if within == Some(byte) => within = None,
-            _ if within.is_none() && byte.is_ascii_whitespace() => words.extend(word.take()),
-            _ => word.get_or_insert_default().push(byte),
-        }
-    }
-    words.extend(word);
-    words
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn parse(words: &str) -> Line {
