@@ -57,10 +57,13 @@ pub const KEYS: [Key; 15] = [
 ];
 
 /// The options that are no keys, and why.
-pub const NOT_KEYS: [(&str, &str); 18] = [
+pub const NOT_KEYS: [(&str, &str); 21] = [
     ("match", "what one session is about"),
     ("on", "what one session is about"),
     ("system", "what one session is about"),
+    ("pid", "what one session is about"),
+    ("elevate", "to become root is said anew each time"),
+    ("elevated", "it is for tracexec itself"),
     ("hold", "what one session is about"),
     ("list", "what one session is about"),
     ("save", "what one session is about"),
