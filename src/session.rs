@@ -265,11 +265,7 @@ impl Session {
     fn passed(&mut self, program: &Program, why: Option<NotHeld>) {
         if let Some(why) = why {
             self.counts.matches += 1;
-            self.report.hit(format!(
-                "{}: not held, {} already",
-                line(program),
-                unfollowed::words(why)
-            ));
+            self.report.hit(format!("{}: not held, {}", line(program), unfollowed::words(why)));
         } else if !self.is_surplus() {
             self.counts.taken += 1;
             self.report.hit(line(program));

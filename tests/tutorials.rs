@@ -65,11 +65,16 @@ fn own_words(line: &str) -> Option<Vec<String>> {
     (!words.is_empty()).then_some(words)
 }
 
+/// Those of them that are text.
+fn pages() -> Vec<PathBuf> {
+    let entries = fs::read_dir(docs()).unwrap().map(|entry| entry.unwrap().path());
+    entries.filter(|path| path.extension().is_some_and(|ending| ending == "md")).collect()
+}
+
 #[test]
 fn every_command_line_of_ours_is_one_that_we_take() {
     let mut seen = 0;
-    for entry in fs::read_dir(docs()).unwrap() {
-        let path = entry.unwrap().path();
+    for path in pages() {
         let own = commands(&fs::read_to_string(&path).unwrap()).into_iter();
         for words in own.filter_map(|line| own_words(&line)) {
             let matches = cli::command()
@@ -90,8 +95,7 @@ fn every_command_line_of_ours_is_one_that_we_take() {
 
 #[test]
 fn every_configuration_in_them_is_right_and_every_link_leads_somewhere() {
-    for entry in fs::read_dir(docs()).unwrap() {
-        let path = entry.unwrap().path();
+    for path in pages() {
         let text = fs::read_to_string(&path).unwrap();
         for block in blocks(&text) {
             // Those with a table are cargo's.
@@ -105,8 +109,8 @@ fn every_configuration_in_them_is_right_and_every_link_leads_somewhere() {
         }
     }
     let index = page("README.md");
-    for entry in fs::read_dir(docs()).unwrap() {
-        let name = entry.unwrap().file_name().into_string().unwrap();
+    for path in pages() {
+        let name = path.file_name().unwrap().to_str().unwrap();
         assert!(name == "README.md" || index.contains(&format!("({name})")), "{name}");
     }
 }

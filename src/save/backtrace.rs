@@ -47,7 +47,7 @@ impl Backtracer {
             let template = catalog.debugger(name)?;
             let programs = Programs::of(template);
             let program = programs.program.filter(|_| programs.missing.is_empty())?;
-            let mut recipe = Recipe {
+            let recipe = Recipe {
                 debugger: template.clone(),
                 program: Some(program),
                 stop_at: Break::Entry,
@@ -56,9 +56,6 @@ impl Backtracer {
                 remember: false,
             };
             let on_core = name == "lldb-backtrace";
-            if on_core {
-                recipe.debugger.command = on_core_words();
-            }
             Some(Backtracer { recipe, on_core })
         });
         found.ok_or_else(|| {
@@ -88,13 +85,13 @@ impl Backtracer {
             ..Findings::default()
         };
         let values = Values { pid, hit, program, findings: &findings };
-        let mut words = if self.wants_core(subject) && !self.on_core {
-            let mut recipe = self.recipe.clone();
-            recipe.debugger.command = gdb_on_core_words();
-            recipe.words(&values)
-        } else {
-            self.recipe.words(&values)
-        };
+        let mut recipe = self.recipe.clone();
+        if self.wants_core(subject) {
+            let living = procfs::living(pid);
+            recipe.debugger.command =
+                if self.on_core { on_core_words(living) } else { gdb_on_core_words(living) };
+        }
+        let mut words = recipe.words(&values);
         if self.wants_core(subject) {
             words.extend(["--core".into(), core.as_os_str().to_os_string()].map(ReadyWord::Text));
         }
@@ -123,13 +120,8 @@ impl Backtracer {
 
 /// lldb's words for a core, which follows them. While the process is there, its file is, whatever has become
 /// of the path.
-fn on_core_words() -> Vec<Word> {
+fn on_core_words(living: Pid) -> Vec<Word> {
     let text = |text: &str| vec![Piece::Text(text.to_string())];
-    let exe = [
-        Piece::Text("/proc/".to_string()),
-        Piece::Value(Placeholder::Pid),
-        Piece::Text("/exe".to_string()),
-    ];
     vec![
         vec![Piece::Value(Placeholder::Program)],
         text("--batch"),
@@ -137,15 +129,14 @@ fn on_core_words() -> Vec<Word> {
         text("-s"),
         vec![Piece::Value(Placeholder::File("report".to_string()))],
         text("--file"),
-        exe.to_vec(),
+        text(&format!("/proc/{living}/exe")),
     ]
 }
 
 /// The same for gdb, which can otherwise do without a core.
-fn gdb_on_core_words() -> Vec<Word> {
+fn gdb_on_core_words(living: Pid) -> Vec<Word> {
     let text = |text: &str| vec![Piece::Text(text.to_string())];
     let file = |name: &str| vec![Piece::Value(Placeholder::File(name.to_string()))];
-    let exe = [text("--se=/proc/"), vec![Piece::Value(Placeholder::Pid)], text("/exe")].concat();
     vec![
         vec![Piece::Value(Placeholder::Program)],
         text("-q"),
@@ -154,7 +145,7 @@ fn gdb_on_core_words() -> Vec<Word> {
         vec![Piece::Value(Placeholder::Sysroot)],
         text("-ix"),
         file("before"),
-        exe,
+        text(&format!("--se=/proc/{living}/exe")),
         text("-x"),
         file("report"),
     ]

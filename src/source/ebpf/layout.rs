@@ -11,6 +11,7 @@ use std::io::Write;
 use std::os::fd::OwnedFd;
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::resource::{Resource, getrlimit};
 
 /// What the running kernel tells of its types.
 const KERNEL: &str = "/sys/kernel/btf/vmlinux";
@@ -242,6 +243,11 @@ const PROGRAMS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/exec.btf"));
 /// Of the running kernel's types those that the programs ask for, as a file in memory.
 pub fn in_memory() -> Option<OwnedFd> {
     let found = needed(&fs::read(KERNEL).ok()?, PROGRAMS)?;
+    // A limit on files holds in memory, too, and kills.
+    let (most, _) = getrlimit(Resource::RLIMIT_FSIZE).ok()?;
+    if (found.len() as u64) > most {
+        return None;
+    }
     let file = memfd_create(c"tracexec-btf", MFdFlags::MFD_CLOEXEC).ok()?;
     File::from(file.try_clone().ok()?).write_all(&found).ok()?;
     Some(file)
