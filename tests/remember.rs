@@ -134,9 +134,14 @@ fn they_serve_again_however_the_debugger_has_ended(debugger: &Debugger) {
     // By its death.
     let pid = ready(&mut typed, debugger);
     go_on(&mut typed, debugger, debugger.reached[0]);
-    // What it has put into the program would be left in it.
-    signal_process(debugger_of(&world, pid), libc::SIGKILL);
-    signal_process(pid, libc::SIGKILL);
+    // What it has put into the program would be left in it, and so the program goes first, of which a debugger that is
+    // stopped sees nothing.
+    let debugger_pid = debugger_of(&world, pid);
+    for (process, signal) in
+        [(debugger_pid, libc::SIGSTOP), (pid, libc::SIGKILL), (debugger_pid, libc::SIGKILL)]
+    {
+        signal_process(process, signal);
+    }
     ready(&mut typed, debugger);
     for reached in debugger.reached {
         go_on(&mut typed, debugger, reached);
