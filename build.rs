@@ -33,23 +33,47 @@ mod ebpf {
         };
         // libbpf-sys says where it has put libbpf's headers.
         let headers = std::env::var("DEP_BPF_INCLUDE").unwrap_or_default();
-        let built = SkeletonBuilder::new()
-            .source("bpf/exec.bpf.c")
-            .obj(out.join("exec.bpf.o"))
-            .clang(clang)
-            .clang_args(["-mcpu=v3", "-Wall", "-Werror", "-I", &headers])
-            .build_and_generate(Path::new(&out.join("exec.skel.rs")));
-        if let Err(error) = built {
-            fail(&format!("bpf/exec.bpf.c: {error:#}"));
+        let compile = |object: &str, defined: &[&str]| {
+            let common = ["-mcpu=v3", "-Wall", "-Werror", "-I", &headers];
+            let mut builder = SkeletonBuilder::new();
+            builder
+                .source("bpf/exec.bpf.c")
+                .obj(out.join(object))
+                .clang(&clang)
+                .clang_args(common.iter().chain(defined))
+                .reference_obj(true);
+            if let Err(error) = builder.build() {
+                fail(&format!("bpf/exec.bpf.c: {error:#}"));
+            }
+            builder
+        };
+        compile("exec.bpf.o", &[]);
+        // Named as the other is, since the generated names come from there.
+        let _ = fs::create_dir(out.join("late"));
+        let mut late = compile("late/exec.bpf.o", &["-DREADS_LATE"]);
+        if let Err(error) = late.generate(out.join("exec.skel.rs")) {
+            fail(&format!("late/exec.bpf.o: {error:#}"));
         }
-        if let Err(error) = write_types(&out) {
+        if let Err(error) = choose_object(&out).and_then(|()| write_types(&out)) {
             fail(&format!("exec.bpf.o: {error}"));
         }
     }
 
+    /// The programs and maps of both objects have the same names, so that one skeleton can open either: which,
+    /// src/source/ebpf.rs says.
+    fn choose_object(out: &Path) -> Result<(), Box<dyn std::error::Error>> {
+        let path = out.join("exec.skel.rs");
+        let (text, fixed) = (fs::read_to_string(&path)?, "ConfigBuilder::new(&DATA)");
+        if text.matches(fixed).count() != 1 {
+            return Err("libbpf-cargo no longer generates what is expected of it".into());
+        }
+        fs::write(path, text.replace(fixed, "ConfigBuilder::new(super::object())"))?;
+        Ok(())
+    }
+
     /// The programs' type information by itself, see src/source/ebpf/layout.rs.
     fn write_types(out: &Path) -> Result<(), Box<dyn std::error::Error>> {
-        let bytes = fs::read(out.join("exec.bpf.o"))?;
+        let bytes = fs::read(out.join("late/exec.bpf.o"))?;
         let elf = object::File::parse(bytes.as_slice())?;
         let types = elf.section_by_name(".BTF").ok_or("it has no section .BTF")?;
         fs::write(out.join("exec.btf"), types.data()?)?;

@@ -3,32 +3,14 @@
 #ifndef TRACEXEC_LATE_BPF_H
 #define TRACEXEC_LATE_BPF_H
 
-struct bpf_task_work {
-    u64 __opaque;
-} __attribute__((aligned(8)));
-
-/* Defined, since libbpf compares the kinds of types with the kernel's. */
-struct bpf_map {
-    u32 id;
-};
-
-struct bpf_iter_num {
-    u64 __opaque[1];
-} __attribute__((aligned(8)));
-
-typedef int (*task_work)(struct bpf_map *map, void *key, void *value);
-
-/* Linux 6.18 has the first, later ones the second; there the verifier adds what is missing. */
-extern int bpf_task_work_schedule_signal_impl(struct task_struct *task, struct bpf_task_work *work, void *map__map,
-                                              task_work callback, void *aux__prog) __ksym __weak;
-extern int bpf_task_work_schedule_signal(struct task_struct *task, struct bpf_task_work *work, void *map__map,
-                                         task_work callback) __ksym __weak;
-extern int bpf_copy_from_user_str(void *to, u32 size, const void *from, u64 flags) __ksym __weak;
-
 #define LATE_SLOTS 64
 /* What is read at a time. */
 #define LATE_CHUNK 4096
 #define LATE_ROOM (2 * LATE_CHUNK)
+
+struct bpf_task_work {
+    u64 __opaque;
+} __attribute__((aligned(8)));
 
 struct late {
     struct bpf_task_work work;
@@ -47,6 +29,27 @@ struct {
     __type(key, u32);
     __type(value, struct late);
 } late_calls SEC(".maps");
+
+/* Compiled with it and without, see src/source/ebpf.rs. */
+#ifdef READS_LATE
+
+/* Defined, since libbpf compares the kinds of types with the kernel's. */
+struct bpf_map {
+    u32 id;
+};
+
+struct bpf_iter_num {
+    u64 __opaque[1];
+} __attribute__((aligned(8)));
+
+typedef int (*task_work)(struct bpf_map *map, void *key, void *value);
+
+/* Linux 6.18 has the first, later ones the second; there the verifier adds what is missing. */
+extern int bpf_task_work_schedule_signal_impl(struct task_struct *task, struct bpf_task_work *work, void *map__map,
+                                              task_work callback, void *aux__prog) __ksym __weak;
+extern int bpf_task_work_schedule_signal(struct task_struct *task, struct bpf_task_work *work, void *map__map,
+                                         task_work callback) __ksym __weak;
+extern int bpf_copy_from_user_str(void *to, u32 size, const void *from, u64 flags) __ksym __weak;
 
 static __always_inline void flush_late(struct late *late, u32 kind, u32 flags)
 {
@@ -153,5 +156,14 @@ static __always_inline int read_late(struct call *call, s32 tid, s64 result)
     late->tid = 0;
     return 0;
 }
+
+#else
+
+static __always_inline int read_late(struct call *call, s32 tid, s64 result)
+{
+    return 0;
+}
+
+#endif
 
 #endif

@@ -3,6 +3,8 @@
 //! process before the Rust runtime began.
 
 mod alarm;
+#[cfg(feature = "ebpf")]
+mod memory;
 pub mod perf;
 mod ptrace;
 mod seccomp;
@@ -13,11 +15,13 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
-use libc::{c_int, c_long, c_void, pid_t};
+use libc::{c_int, c_long, pid_t};
 
 pub use alarm::Alarm;
+#[cfg(feature = "ebpf")]
+pub use memory::{KernelFile, SharedWords};
 pub use ptrace::*;
 pub use seccomp::*;
 
@@ -472,47 +476,4 @@ pub fn receive_with_descriptor(stream: &UnixStream) -> io::Result<(Vec<u8>, Opti
     }
     let len = message.bytes;
     Ok((bytes[..len].to_vec(), received))
-}
-
-// --- memory that is shared with the kernel --------------------------------------------------------
-
-/// The memory behind a descriptor, as words of 32 bits.
-pub struct SharedWords {
-    start: *mut c_void,
-    bytes: usize,
-}
-
-// SAFETY: the memory is mapped as long as the value lives, and is accessed by atomic operations only.
-unsafe impl Send for SharedWords {}
-// SAFETY: as above.
-unsafe impl Sync for SharedWords {}
-
-impl SharedWords {
-    pub fn new(fd: BorrowedFd<'_>, bytes: usize) -> io::Result<SharedWords> {
-        let access = libc::PROT_READ | libc::PROT_WRITE;
-        // SAFETY: a new mapping, at an address of the kernel's choice.
-        let start = unsafe {
-            libc::mmap(std::ptr::null_mut(), bytes, access, libc::MAP_SHARED, fd.as_raw_fd(), 0)
-        };
-        if start == libc::MAP_FAILED {
-            return Err(io::Error::last_os_error());
-        }
-        Ok(SharedWords { start, bytes })
-    }
-
-    /// Sets the word with this index; one that is not there is left alone.
-    pub fn set(&self, index: usize, value: u32) {
-        if index < self.bytes / size_of::<AtomicU32>() {
-            // SAFETY: it lies in the mapping, which begins at a page and so is aligned.
-            let word = unsafe { &*self.start.cast::<AtomicU32>().add(index) };
-            word.store(value, Ordering::Release);
-        }
-    }
-}
-
-impl Drop for SharedWords {
-    fn drop(&mut self) {
-        // SAFETY: the mapping is ours, and no reference into it is left.
-        unsafe { libc::munmap(self.start, self.bytes) };
-    }
 }

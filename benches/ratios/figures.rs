@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::time::Duration;
 
-use crate::measure::{Job, median, peak_memory, time, watch};
+use crate::measure::{Job, check, median, peak_memory, watch};
 use crate::{Plan, Programs, Result};
 
 pub fn print(plan: &Plan, programs: &Programs) -> Result<()> {
@@ -15,10 +15,14 @@ pub fn print(plan: &Plan, programs: &Programs) -> Result<()> {
         let [ptrace, ebpf] = both(|backend| memory(programs, backend, execs))?;
         println!("| peak memory over {execs} execs, MB | {ptrace:.1} | 8 | {ebpf:.1} | 30 |");
     }
-    let [ptrace, ebpf] = both(|backend| start_up(programs, backend, plan.start_ups))?;
+    let runs = plan.start_ups;
+    let [(start, end), (start_ebpf, end_ebpf)] =
+        both(|backend| start_and_end(programs, backend, runs))?;
     println!(
-        "| start and end, ms more than the bare command, median of {} | {ptrace:.2} | 5 | {ebpf:.2} | 40 |",
-        plan.start_ups
+        "| to the start of COMMAND, ms more than bare, median of {runs} | {start:.2} | 5 with the next | {start_ebpf:.2} | 40 |"
+    );
+    println!(
+        "| from its end to ours, ms more than bare, median of {runs} | {end:.2} | | {end_ebpf:.2} | 0 |"
     );
     let [ptrace, ebpf] = both(|backend| hit(programs, backend, plan.hits))?;
     println!(
@@ -29,7 +33,7 @@ pub fn print(plan: &Plan, programs: &Programs) -> Result<()> {
 }
 
 /// What is measured of both sources.
-fn both(measure: impl Fn(&str) -> Result<f64>) -> Result<[f64; 2]> {
+fn both<T>(measure: impl Fn(&str) -> Result<T>) -> Result<[T; 2]> {
     Ok([measure("ptrace")?, measure("ebpf")?])
 }
 
@@ -47,17 +51,45 @@ fn memory(programs: &Programs, backend: &str, execs: u32) -> Result<f64> {
     Ok(f64::from(u32::try_from(kilobytes)?) / 1024.0)
 }
 
-/// In milliseconds: the median difference between neighbours.
-fn start_up(programs: &Programs, backend: &str, runs: usize) -> Result<f64> {
-    eprintln!("start-up");
-    let bare = Job::new(&programs.dir, vec![programs.tiny.clone().into()]);
+/// In milliseconds, the median differences between neighbours: until COMMAND runs, and from then on (COMMAND
+/// does next to nothing) until all is over.
+fn start_and_end(programs: &Programs, backend: &str, runs: usize) -> Result<(f64, f64)> {
+    eprintln!("start and end");
+    let log = programs.dir.join("stamps.txt");
+    let command: [OsString; 3] =
+        [programs.stamped_exec.clone().into(), log.clone().into(), programs.tiny.clone().into()];
+    let bare = Job::new(&programs.dir, command.into());
     let with = bare.watched(backend);
-    let mut differences = Vec::new();
+    let parts = |job: &Job| -> Result<(f64, f64)> {
+        fs::write(&log, "")?;
+        let before = monotonic()?;
+        check(job)?;
+        let after = monotonic()?;
+        let begun = stamp(&fs::read_to_string(&log)?, "exec ", job)?;
+        let milliseconds =
+            |from: i64, to: i64| Duration::from_nanos(to.abs_diff(from)).as_secs_f64() * 1e3;
+        Ok((milliseconds(before, begun), milliseconds(begun, after)))
+    };
+    let (mut starts, mut ends) = (Vec::new(), Vec::new());
     for _ in 0..runs {
-        let bare = time(&bare)?.as_secs_f64();
-        differences.push((time(&with)?.as_secs_f64() - bare) * 1e3);
+        let (bare, with) = (parts(&bare)?, parts(&with)?);
+        starts.push(with.0 - bare.0);
+        ends.push(with.1 - bare.1);
     }
-    Ok(median(differences))
+    Ok((median(starts), median(ends)))
+}
+
+/// The clock of the stamps, in nanoseconds.
+fn monotonic() -> Result<i64> {
+    let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC)?;
+    Ok(now.tv_sec() * 1_000_000_000 + now.tv_nsec())
+}
+
+/// When WHO has left its line in a log of stamps.
+fn stamp(log: &str, who: &str, job: &Job) -> Result<i64> {
+    let line = log.lines().find_map(|line| line.strip_prefix(who));
+    let line = line.ok_or_else(|| format!("{job}: no time of the {who}in {log:?}"))?;
+    Ok(line.parse()?)
 }
 
 /// In milliseconds. The program before the exec and the stand-in for a debugger
@@ -77,12 +109,7 @@ fn hit(programs: &Programs, backend: &str, runs: usize) -> Result<f64> {
         fs::write(&log, "")?;
         watch(&job, Duration::from_secs(30), |_| {})?;
         let text = fs::read_to_string(&log)?;
-        let stamp = |who: &str| -> Result<i64> {
-            let line = text.lines().find_map(|line| line.strip_prefix(who));
-            let line = line.ok_or_else(|| format!("{job}: no time of the {who}in {text:?}"))?;
-            Ok(line.parse()?)
-        };
-        let nanoseconds = stamp("debugger ")? - stamp("exec ")?;
+        let nanoseconds = stamp(&text, "debugger ", &job)? - stamp(&text, "exec ", &job)?;
         times.push(Duration::from_nanos(u64::try_from(nanoseconds)?).as_secs_f64() * 1e3);
     }
     Ok(median(times))

@@ -21,6 +21,22 @@ mod watch;
 #[allow(clippy::all, clippy::pedantic, clippy::undocumented_unsafe_blocks, reason = "generated")]
 mod skeleton {
     include!(concat!(env!("OUT_DIR"), "/exec.skel.rs"));
+
+    /// The programs without what needs a kernel's function (bpf/late.bpf.h): to find one, libbpf reads all that
+    /// the kernel tells of its types, which takes a fifth of the start.
+    pub static PLAIN: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/exec.bpf.o"));
+    /// With it.
+    pub static LATE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/late/exec.bpf.o"));
+
+    thread_local! {
+        /// Which of them the skeleton opens.
+        pub static OBJECT: std::cell::Cell<&'static [u8]> = const { std::cell::Cell::new(PLAIN) };
+    }
+
+    /// Called by the skeleton, see build.rs.
+    fn object() -> &'static [u8] {
+        OBJECT.get()
+    }
 }
 
 use std::mem::MaybeUninit;

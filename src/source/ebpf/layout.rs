@@ -9,9 +9,12 @@ use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::resource::{Resource, getrlimit};
+
+use crate::sys;
 
 /// What the running kernel tells of its types.
 const KERNEL: &str = "/sys/kernel/btf/vmlinux";
@@ -242,7 +245,11 @@ const PROGRAMS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/exec.btf"));
 
 /// Of the running kernel's types those that the programs ask for, as a file in memory.
 pub fn in_memory() -> Option<OwnedFd> {
-    let found = needed(&fs::read(KERNEL).ok()?, PROGRAMS)?;
+    // Mapped, it need not be copied; Linux 6.16 and later offer that.
+    let found = match sys::KernelFile::map(Path::new(KERNEL)) {
+        Ok(types) => needed(&types, PROGRAMS),
+        Err(_) => needed(&fs::read(KERNEL).ok()?, PROGRAMS),
+    }?;
     // A limit on files holds in memory, too, and kills.
     let (most, _) = getrlimit(Resource::RLIMIT_FSIZE).ok()?;
     if (found.len() as u64) > most {

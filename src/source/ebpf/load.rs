@@ -16,7 +16,7 @@ use super::layout;
 use super::lower::Lowered;
 
 use super::skeleton::types::{limit, test_source};
-use super::skeleton::{ExecSkel, ExecSkelBuilder, types};
+use super::skeleton::{self, ExecSkel, ExecSkelBuilder, types};
 use crate::diagnose::{self, BTF};
 use crate::event::Wanted;
 use crate::guardian::{Guardian, KernelSide};
@@ -83,6 +83,8 @@ pub fn load<'object>(
         let path = format!("/proc/self/fd/{}", layout.as_raw_fd());
         builder.object_builder_mut().btf_custom_path(path).map_err(refused("open"))?;
     }
+    let late = aim.calls() && reads_late();
+    skeleton::OBJECT.set(if late { skeleton::LATE } else { skeleton::PLAIN });
     let mut open = builder.open(object).map_err(refused("open"))?;
     if let Some(data) = open.maps.rodata_data.as_deref_mut() {
         data.test_count = lowered.tests.len() as u32;
@@ -125,7 +127,6 @@ pub fn load<'object>(
     progs.handle_exec.set_autoload(aim == Aim::Stop);
     progs.record_exec.set_autoload(aim.records());
     progs.handle_enter.set_autoload(aim.calls());
-    let late = aim.calls() && reads_late();
     progs.handle_return.set_autoload(aim.calls() && !late);
     progs.handle_return_late.set_autoload(late);
     open.maps.late_calls.set_autocreate(late).map_err(refused("size"))?;

@@ -1,12 +1,13 @@
 //! The guardian's part: sets running whatever the programs have stopped and nobody took.
 
-use std::os::fd::{AsFd, RawFd};
+use std::mem::offset_of;
+use std::os::fd::{AsFd, BorrowedFd, RawFd};
 
-use libbpf_rs::libbpf_sys;
+use libbpf_rs::{MapInfo, libbpf_sys};
 
 use super::skeleton::types::{bss, stopped_process};
 use crate::procfs;
-use crate::sys;
+use crate::sys::{self, Pid, SharedWords};
 
 /// Switches the programs off, and sends SIGCONT to every process in the map of what was stopped.
 pub fn all(stopped: RawFd, switch: RawFd) {
@@ -22,42 +23,36 @@ pub fn all(stopped: RawFd, switch: RawFd) {
             0,
         );
     }
-    release_all(stopped);
+    // SAFETY: the descriptor is inherited, and nobody closes it.
+    let stopped = unsafe { BorrowedFd::borrow_raw(stopped) };
+    let Ok(slots) = slots_of(stopped) else { return };
+    release_all(&slots);
     // A program that was running when the switch was thrown may still have added one.
     sys::wait_for_kernel_readers();
-    release_all(stopped);
+    release_all(&slots);
 }
 
-fn release_all(stopped: RawFd) {
-    let mut last = None;
-    while let Some(slot) = next(stopped, last) {
-        last = Some(slot);
-        if let Some(process) = look_up(stopped, slot).filter(|process| process.tgid != 0) {
-            release(&process);
+/// The map is shared memory: thousands of slots, which are not worth a system call each.
+fn slots_of(map: BorrowedFd<'_>) -> std::io::Result<SharedWords> {
+    let info = MapInfo::new(map).map_err(std::io::Error::other)?.info;
+    SharedWords::new(map, info.max_entries as usize * size_of::<stopped_process>())
+}
+
+fn release_all(slots: &SharedWords) {
+    const WORD: usize = size_of::<u32>();
+    let words = size_of::<stopped_process>() / WORD;
+    for first in (0..slots.count()).step_by(words) {
+        let tgid = slots.get(first + offset_of!(stopped_process, tgid) / WORD);
+        if tgid != 0 {
+            let at = first + offset_of!(stopped_process, start_time) / WORD;
+            let start_time = u64::from(slots.get(at + 1)) << 32 | u64::from(slots.get(at));
+            release(tgid as Pid, start_time);
         }
     }
 }
 
-fn next(map: RawFd, after: Option<u32>) -> Option<u32> {
-    let mut found = 0u32;
-    let after = after.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
-    // SAFETY: keys of the map's size, or the null pointer that asks for the first.
-    let failed =
-        unsafe { libbpf_sys::bpf_map_get_next_key(map, after.cast(), (&raw mut found).cast()) };
-    (failed == 0).then_some(found)
-}
-
-fn look_up(map: RawFd, slot: u32) -> Option<stopped_process> {
-    let mut process = stopped_process::default();
-    // SAFETY: a key and a value of the map's sizes.
-    let failed = unsafe {
-        libbpf_sys::bpf_map_lookup_elem(map, (&raw const slot).cast(), (&raw mut process).cast())
-    };
-    (failed == 0).then_some(process)
-}
-
-fn release(process: &stopped_process) {
-    if let Some(pidfd) = procfs::pidfd_of(process.tgid, process.start_time) {
+fn release(tgid: Pid, start_time: u64) {
+    if let Some(pidfd) = procfs::pidfd_of(tgid, start_time) {
         let _ = sys::pidfd_send_signal(pidfd.as_fd(), libc::SIGCONT);
     }
 }
