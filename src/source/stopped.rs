@@ -108,6 +108,11 @@ impl StoppedProcess {
 
     /// The image is an interpreter's if it is not the file that was passed.
     fn read_interpreter(&mut self) -> Reading<Vec<u8>> {
+        // It mostly is, by name; then there is nothing to look up.
+        let exe = self.exe().known().map(<[u8]>::to_vec);
+        if exe.is_some() && exe.as_deref() == self.filename().known() {
+            return Reading::Missing;
+        }
         let Ok(image) = fs::metadata(procfs::path(self.pid, "exe")) else {
             return Reading::Unknown;
         };
@@ -117,7 +122,7 @@ impl StoppedProcess {
         if (passed.dev(), passed.ino()) == (image.dev(), image.ino()) {
             Reading::Missing
         } else {
-            reading(procfs::link(self.pid, "exe"))
+            exe.map_or(Reading::Unknown, Reading::Known)
         }
     }
 }
