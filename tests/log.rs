@@ -40,11 +40,14 @@ fn each_exec_has_its_line_failed_ones_too() {
         assert!(log.contains(r#"<sh>: "./nothing" ["./nothing"] = -2 ENOENT (No such"#), "{log}");
         assert!(log.contains(r#"<sh>: "./text" ["./text"] = -13 EACCES (Permission"#), "{log}");
         assert!(lines.last().unwrap() == ": COMMAND exited with status 1", "{log}");
+        // What COMMAND was before is no program of the user's.
+        assert!(lines[0].starts_with(": \"") && lines[0].contains("sh"), "{log}");
         // Without those that fail.
         let outcome = run(&world, backend, &["-o", "log", "--successful-only"], line);
         assert_eq!(outcome.code(), 1, "{}", outcome.stderr);
         let log = fs::read_to_string(world.path("log")).unwrap();
         assert_eq!((log.lines().count(), log.contains("ENOENT")), (5, false), "{log}");
+        assert!(without_pids(&log)[0].starts_with(": \""), "{log}");
         assert!(without_pids(&log).contains(&echo.replace("OUT", out.to_str().unwrap())), "{log}");
     }
 }

@@ -182,6 +182,7 @@ impl EbpfSource {
                         own,
                         adopter: follower,
                         command: 0,
+                        command_runs: false,
                         judge,
                         tell,
                     }

@@ -15,7 +15,7 @@ use super::load::Programs;
 use super::roots::Roots;
 use super::skeleton::types::{answer, exec_event};
 use super::stops::{Stopped, Stops};
-use crate::event::{Begun, Ended, ExecRecord, Facts, Image, Keep};
+use crate::event::{Begun, Ended, ExecRecord, Facts, Image, Keep, Part};
 use crate::fault;
 use crate::judge::Candidate;
 use crate::procfs::{self, Status};
@@ -50,6 +50,8 @@ pub struct Watch<'object, J, E> {
     pub adopter: Option<Arc<Adopter>>,
     /// COMMAND, once it has been started.
     pub command: Pid,
+    /// Whether it has executed anything.
+    pub command_runs: bool,
     pub judge: J,
     pub tell: E,
 }
@@ -279,6 +281,13 @@ impl<J: Judge, E: Fn(SourceEvent)> Watch<'_, J, E> {
         }
         if event.result != 0 {
             return self.failed(event, record);
+        }
+        if self.aim.records()
+            && event.tgid == self.command
+            && !std::mem::replace(&mut self.command_runs, true)
+        {
+            // Before it was COMMAND it was ours.
+            record.prev_comm = Part::default();
         }
         let ancestry = self.executing(event);
         if event.stopped != 0 {

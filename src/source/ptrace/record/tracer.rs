@@ -172,7 +172,8 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
     }
 
     fn executed(&mut self, pid: Pid) {
-        if Some(pid) == self.command && self.launched.take().is_some() {
+        let begins = Some(pid) == self.command && self.launched.take().is_some();
+        if begins {
             (self.tell)(SourceEvent::Started(pid));
         }
         let before = sys::event_message(pid).map_or(pid, |tid| tid as Pid);
@@ -187,7 +188,8 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
         let entered = if before == pid { own } else { self.entered.remove(&before) };
         let process = self.process(pid);
         let place = self.place(pid);
-        let prev_comm = place.comm_before.clone();
+        // Before it was COMMAND it was ours.
+        let prev_comm = place.comm_before.clone().filter(|_| !begins);
         let mut record = self.reader.succeeded(pid, &process, entered, prev_comm);
         record.tid = before as u32;
         let live = StoppedProcess::new(pid, None, |pid| Ok(Box::new(Stack::read(pid)?)));
