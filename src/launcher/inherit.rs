@@ -12,6 +12,10 @@ const OWN: [&str; 2] = ["like", "auto"];
 
 /// The whole text of template `index`: its own, or completed by those that it is like.
 pub fn complete(sources: &[Source], index: usize) -> Result<String, String> {
+    // All are read at every start: what cannot be of interest is not parsed.
+    if !sources[index].1.contains("like") {
+        return Ok(sources[index].1.clone());
+    }
     let Ok(mut table) = parse(&sources[index]) else { return Ok(sources[index].1.clone()) };
     if !table.contains_key("like") {
         return Ok(sources[index].1.clone());
@@ -41,6 +45,10 @@ fn parse((origin, text): &Source) -> Result<Table, String> {
 /// whose name it has.
 fn find(sources: &[Source], but: usize, name: &str) -> Option<usize> {
     let named = |index: &usize| {
+        let text = &sources[*index].1;
+        if !text.contains(name) && !text.contains('\\') {
+            return false;
+        }
         let table = parse(&sources[*index]).unwrap_or_default();
         table.get("name").and_then(Value::as_str) == Some(name)
     };
