@@ -39,7 +39,7 @@ pub fn log(options: Log, global: &Global, report: Report) -> Result<u8, Trouble>
         Trouble::new(format!("cannot write to {path}: {error}"))
             .hint("-o names the file, - is standard output")
     })?;
-    let colors = global.color.wanted(output.stream()) && !options.journal;
+    let colors = global.color.wanted_on(output.is_terminal()) && !options.journal;
     let colors = colors.then_some(options.shown.colors);
     let mut sink = log::Log::new(options.shown, Paint(colors), output);
     if options.journal {

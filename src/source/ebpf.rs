@@ -166,6 +166,7 @@ impl EbpfSource {
                         own,
                         adopter: follower,
                         command: 0,
+                        awaited: None,
                         judge,
                         tell,
                     }
