@@ -5,6 +5,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
 
+use clap::ValueEnum;
+use clap::builder::PossibleValue;
+
 use crate::cli::trace::{Collect, Form, Format, Log, Traced};
 use crate::cli::{Backend, Global};
 use crate::config;
@@ -62,6 +65,7 @@ pub fn collect(collect: Collect, global: &Global, report: Report) -> Result<u8, 
     let config = traced(what, global, wanted(format))?;
     let path = output.unwrap_or_else(|| format.file_name().into());
     let mut output = Output::open(&path, kind(format))?;
+    format.check(&output)?;
     let run = {
         let mut sink = sink(format, &mut output, &form, Sources::Present);
         session::run(&config, sink.as_mut(), report)
@@ -71,6 +75,19 @@ pub fn collect(collect: Collect, global: &Global, report: Report) -> Result<u8, 
         output.complete()?;
     }
     run
+}
+
+impl Format {
+    /// Whether it can go there.
+    pub(super) fn check(self, output: &Output) -> Result<(), Trouble> {
+        if !self.is_for_programs() || !output.is_terminal() {
+            return Ok(());
+        }
+        let value = self.to_possible_value();
+        let name = value.as_ref().map(PossibleValue::get_name).unwrap_or_default();
+        Err(Trouble::new(format!("--format {name} is nothing for a terminal"))
+            .hint("name a file with -o, or redirect standard output"))
+    }
 }
 
 impl Form {

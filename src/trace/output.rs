@@ -41,6 +41,10 @@ impl Output {
         })
     }
 
+    pub fn is_terminal(&self) -> bool {
+        matches!(self, Output::Itself(target) if target.get_ref().is_terminal())
+    }
+
     fn file(path: &Path, kind: Kind) -> io::Result<Output> {
         let target = Target::open(path)?;
         // A device or a pipe is not to be replaced.
