@@ -5,7 +5,7 @@ mod support;
 use std::fs;
 
 use support::tmux::Tmux;
-use support::{TRACEXEC, World};
+use support::{TRACEXEC, World, finish};
 
 #[test]
 fn what_nobody_can_read_is_refused_on_a_terminal_before_command_runs() {
@@ -39,4 +39,45 @@ fn what_nobody_can_read_is_refused_on_a_terminal_before_command_runs() {
     let screen = run("report recording -F perfetto", 125);
     assert!(screen.contains("--format perfetto is nothing for a terminal"), "{screen}");
     tmux.finish();
+}
+
+#[test]
+fn how_json_is_written_is_refused_for_what_is_none_before_anything_is_done() {
+    let world = World::new();
+    let run = |world: &World, words: &[&str]| {
+        let mut command = world.tracexec(words);
+        command.current_dir(world.dir.path());
+        finish(world.start(command))
+    };
+    let recorded = run(&world, &["collect", "-F", "json", "-o", "recording", "--", "true"]);
+    assert_eq!(recorded.code(), 0, "{}", recorded.stderr);
+    for (format, option, hint) in [
+        ("perfetto", "--env=whole", "as differences to that of COMMAND"),
+        ("html", "--env=diff", "as differences to that of COMMAND"),
+        ("compile-commands", "--env=diff", "no environment is written there"),
+        ("json-stream", "--pretty", "leave it away"),
+    ] {
+        let said = |stderr: &str| {
+            let option = option.split('=').next().unwrap();
+            let error = format!("error: {option} is for --format json");
+            assert!(stderr.contains(&error) && stderr.contains(hint), "{format}: {stderr}");
+        };
+        let collect = ["collect", "-F", format, option, "-o", "file", "--", "touch", "ran"];
+        let report = ["report", "recording", "-F", format, option, "-o", "file"];
+        for line in [&collect[..], &report] {
+            let outcome = run(&world, line);
+            assert_eq!((outcome.code(), outcome.out().as_str()), (125, ""), "{line:?}");
+            said(&outcome.stderr);
+        }
+    }
+    for name in ["file", "ran"] {
+        assert!(!world.path(name).exists(), "{name}");
+    }
+    let outcome = run(&world, &["report", "recording", "--env", "diff"]);
+    assert!(outcome.stderr.contains("a summary has no environments"), "{}", outcome.stderr);
+    for format in ["json", "json-stream"] {
+        let outcome = run(&world, &["report", "recording", "-F", format, "--env", "diff"]);
+        assert_eq!((outcome.code(), outcome.stderr.as_str()), (0, ""), "{format}");
+        assert!(outcome.out().contains("\"unset\":[]"), "{}", outcome.out());
+    }
 }

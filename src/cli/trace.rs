@@ -112,10 +112,10 @@ pub struct Collect {
 /// How a format is written.
 #[derive(Debug, Clone, Copy, Args)]
 pub struct Form {
-    /// How environments are written in JSON
-    #[arg(long, value_name = "HOW", default_value = "whole", help_heading = "Where it goes")]
-    pub env: EnvForm,
-    /// JSON for people, over several lines (for --format json)
+    /// How environments are written, for json and json-stream [default: whole]
+    #[arg(long, value_name = "HOW", help_heading = "Where it goes")]
+    pub env: Option<EnvForm>,
+    /// JSON for people, over several lines, for json
     #[arg(long, help_heading = "Where it goes")]
     pub pretty: bool,
 }

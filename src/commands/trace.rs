@@ -91,12 +91,21 @@ impl Format {
 }
 
 impl Form {
-    /// Whether it is one of this format.
+    /// Whether it is one of this format; `None` is a summary.
     pub(super) fn check(&self, format: Option<Format>) -> Result<(), Trouble> {
         if self.pretty && format != Some(Format::Json) {
-            return Err(Trouble::new("--pretty is for --format json"));
+            return Err(Trouble::new("--pretty is for --format json").hint("leave it away"));
         }
-        Ok(())
+        let hint = match format {
+            _ if self.env.is_none() => return Ok(()),
+            Some(Format::Json | Format::JsonStream) => return Ok(()),
+            Some(Format::Perfetto | Format::Html) => {
+                "leave it away: environments are shown there as differences to that of COMMAND"
+            }
+            Some(Format::CompileCommands) => "leave it away: no environment is written there",
+            None => "leave it away: a summary has no environments",
+        };
+        Err(Trouble::new("--env is for --format json and json-stream").hint(hint))
     }
 }
 
@@ -125,9 +134,10 @@ pub(super) fn sink<'a>(
     form: &Form,
     sources: Sources,
 ) -> Box<dyn Sink + 'a> {
+    let env = form.env.unwrap_or_default();
     match format {
-        Format::Json => Box::new(Document::new(output, form.env, form.pretty)),
-        Format::JsonStream => Box::new(Lines::new(output, form.env)),
+        Format::Json => Box::new(Document::new(output, env, form.pretty)),
+        Format::JsonStream => Box::new(Lines::new(output, env)),
         Format::Perfetto => Box::new(Perfetto::new(output)),
         Format::CompileCommands => Box::new(CompileCommands::new(output, sources)),
         Format::Html => Box::new(Html::new(output)),
