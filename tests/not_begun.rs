@@ -80,6 +80,24 @@ fn a_source_that_cannot_be_had_leaves_the_earlier_file_too() {
     }
 }
 
+#[test]
+fn a_file_that_cannot_be_written_is_the_same_error_everywhere() {
+    let world = World::new();
+    fs::write(folder(&world).join("earlier"), "before").unwrap();
+    for way in WAYS {
+        for (output, why) in [("no ne/out", "No such file or directory"), (".", "Is a directory")] {
+            let outcome = finish(world.start(tracexec(&world, way, output, "ptrace", &["echo"])));
+            assert_eq!((outcome.code(), outcome.out().as_str()), (125, ""), "{way:?} {output}");
+            let name = if output == "." { "." } else { "'no ne/out'" };
+            let said = format!("error: cannot write {name}: {why} (os error ");
+            assert!(outcome.stderr.contains(&said), "{way:?}: {}", outcome.stderr);
+            let hint = "hint: name another file with -o; - is standard output\n";
+            assert!(outcome.stderr.ends_with(hint), "{way:?}: {}", outcome.stderr);
+            is_as_before(&world, output);
+        }
+    }
+}
+
 /// A COMMAND whose exec waits until [`Late::go_on`].
 struct Late {
     lease: Running,

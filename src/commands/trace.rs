@@ -11,7 +11,6 @@ use clap::builder::PossibleValue;
 use crate::cli::trace::{Collect, Form, Format, Log, Traced};
 use crate::cli::{Backend, Global};
 use crate::config;
-use crate::escape;
 use crate::event::Wanted;
 use crate::filter::{Filter, SystemNames};
 use crate::report::{Report, Trouble};
@@ -32,16 +31,10 @@ pub fn log(options: Log, global: &Global, report: Report) -> Result<u8, Trouble>
         wanted = Wanted { exe: true, cwd: true, cgroup: true, ..wanted };
     }
     let config = traced(options.traced, global, wanted)?;
-    let opened = match (&options.output, options.rotate) {
+    let output = match (&options.output, options.rotate) {
         (Some(path), Some(most)) => log::Output::rotating(path, most, options.keep),
         (path, _) => log::Output::open(path.as_deref()),
-    };
-    let output = opened.map_err(|error| {
-        let path = options.output.unwrap_or_default();
-        let path = escape::word(path.as_os_str().as_encoded_bytes());
-        Trouble::new(format!("cannot write to {path}: {error}"))
-            .hint("-o names the file, - is standard output")
-    })?;
+    }?;
     let colors = global.color.wanted_on(output.is_terminal()) && !options.journal;
     let colors = colors.then_some(options.shown.colors);
     let mut sink = log::Log::new(options.shown, Paint(colors), output);

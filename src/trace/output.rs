@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
-use super::target::{self, Target};
+use super::target::{self, Target, cannot_write};
 use crate::report::Trouble;
 
 /// Whether half of a file is worth something.
@@ -35,17 +35,6 @@ pub enum Output {
 impl Output {
     /// `-` is standard output.
     pub fn open(path: &Path, kind: Kind) -> Result<Output, Trouble> {
-        Output::file(path, kind).map_err(|error| {
-            Trouble::new(format!("cannot write {}: {error}", path.display()))
-                .hint("name another file with -o; - is standard output")
-        })
-    }
-
-    pub fn is_terminal(&self) -> bool {
-        matches!(self, Output::Itself(target) if target.get_ref().is_terminal())
-    }
-
-    fn file(path: &Path, kind: Kind) -> io::Result<Output> {
         let target = Target::open(path)?;
         // A device or a pipe is not to be replaced.
         if kind == Kind::Growing || !target.is_replaceable() {
@@ -53,6 +42,14 @@ impl Output {
             let most = if kind == Kind::Growing { 0 } else { 1 << 16 };
             return Ok(Output::Itself(BufWriter::with_capacity(most, target)));
         }
+        Output::beside(path).map_err(|error| cannot_write(path, &error))
+    }
+
+    pub fn is_terminal(&self) -> bool {
+        matches!(self, Output::Itself(target) if target.get_ref().is_terminal())
+    }
+
+    fn beside(path: &Path) -> io::Result<Output> {
         // A link stays one.
         let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         // What refuses is the folder; the other name that the file has meanwhile is nobody's business.
@@ -69,11 +66,11 @@ impl Output {
     /// All is written: the file is put in its place. If that is nothing, nothing has begun, and what was there stays.
     pub fn complete(self) -> Result<(), Trouble> {
         let Output::Beside { file, becomes, begun: true } = self else { return Ok(()) };
-        let cannot = |error: &dyn std::fmt::Display| {
-            Trouble::new(format!("cannot write {}: {error}", becomes.display()))
+        let placed = match file.into_inner() {
+            Ok(file) => file.persist(&becomes).map(drop).map_err(|error| error.error),
+            Err(error) => Err(error.into_error()),
         };
-        let file = file.into_inner().map_err(|error| cannot(&error))?;
-        file.persist(&becomes).map(drop).map_err(|error| cannot(&error.error))
+        placed.map_err(|error| cannot_write(&becomes, &error))
     }
 }
 

@@ -3,11 +3,15 @@
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::{AccessFlags, eaccess};
+
+use crate::escape;
+use crate::report::Trouble;
 
 /// What is written to.
 #[derive(Debug)]
@@ -22,7 +26,11 @@ pub struct Target {
 impl Target {
     /// The file of this name, or the stream: `-` and `/dev/stdout` are standard output itself, which need not be at
     /// its beginning. What can be known wrong of it is an error now.
-    pub fn open(path: &Path) -> io::Result<Target> {
+    pub fn open(path: &Path) -> Result<Target, Trouble> {
+        Target::find(path).map_err(|error| cannot_write(path, &error))
+    }
+
+    fn find(path: &Path) -> io::Result<Target> {
         if let Some(stream) = standard_stream(path) {
             return Ok(Target { path: path.into(), ..stream? });
         }
@@ -80,6 +88,13 @@ impl Target {
             none => Ok(none.insert(File::create(&self.path)?)),
         }
     }
+}
+
+/// Why a file cannot be written, and what to do.
+pub fn cannot_write(path: &Path, error: &io::Error) -> Trouble {
+    let path = escape::word(path.as_os_str().as_bytes());
+    Trouble::new(format!("cannot write {path}: {error}"))
+        .hint("name another file with -o; - is standard output")
 }
 
 /// Standard output or error, if that is what a path names.
@@ -155,9 +170,11 @@ mod tests {
     #[test]
     fn what_cannot_be_written_is_known_at_once() {
         let folder = tempfile::tempdir().unwrap();
-        let kind = |path: &Path| Target::open(path).unwrap_err().kind();
+        let kind = |path: &Path| Target::find(path).unwrap_err().kind();
         assert_eq!(kind(&folder.path().join("none/file")), ErrorKind::NotFound);
         assert_eq!(kind(folder.path()), ErrorKind::IsADirectory);
+        let trouble = Target::open(Path::new("none/a\nb")).unwrap_err();
+        assert!(trouble.what.starts_with("cannot write $'none/a\\nb': No such file"), "{trouble}");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::io::{self, ErrorKind, Write};
 use std::path::Path;
 
+use crate::report::Trouble;
 use crate::trace::rotate::Rotating;
 use crate::trace::target::Target;
 
@@ -26,13 +27,19 @@ pub struct Output {
 
 impl Output {
     /// `-` is standard output, nothing is standard error. A file is emptied when it is begun.
-    pub fn open(path: Option<&Path>) -> io::Result<Output> {
-        let target = path.map_or_else(Target::standard_error, Target::open)?;
+    pub fn open(path: Option<&Path>) -> Result<Output, Trouble> {
+        let target = match path {
+            Some(path) => Target::open(path)?,
+            None => Target::standard_error().map_err(|error| {
+                Trouble::new(format!("cannot write to standard error: {error}"))
+                    .hint("-o names a file")
+            })?,
+        };
         Ok(Output { standard_error: path.is_none(), ..Output::of(target) })
     }
 
     /// A file that goes on, and begins anew when it has become too large.
-    pub fn rotating(path: &Path, most: u64, keep: u32) -> io::Result<Output> {
+    pub fn rotating(path: &Path, most: u64, keep: u32) -> Result<Output, Trouble> {
         Ok(Output { limits: Some((most, keep)), ..Output::of(Target::open(path)?) })
     }
 
