@@ -99,9 +99,9 @@ fn size_of(text: &str) -> Result<u64, String> {
 pub struct Collect {
     #[command(flatten)]
     pub traced: Traced,
-    /// The kind of file
+    /// The kind of file, which your configuration may say, too
     #[arg(short = 'F', long, value_name = "FORMAT", help_heading = "Where it goes")]
-    pub format: Format,
+    pub format: Option<Format>,
     /// Write to this file; - is standard output [default: a name by the format]
     #[arg(short, long, value_name = "FILE", value_hint = clap::ValueHint::FilePath, help_heading = "Where it goes")]
     pub output: Option<PathBuf>,

@@ -5,8 +5,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use clap::ValueEnum;
 use clap::builder::PossibleValue;
+use clap::{ArgMatches, ValueEnum};
 
 use crate::cli::trace::{Collect, Form, Format, Log, Traced};
 use crate::cli::{Backend, Global};
@@ -52,8 +52,20 @@ fn journal() -> Result<Journal, Trouble> {
     })
 }
 
-pub fn collect(collect: Collect, global: &Global, report: Report) -> Result<u8, Trouble> {
-    let Collect { traced: what, format, output, form } = collect;
+/// `matches` are those of the subcommand.
+pub fn collect(
+    collect: Collect,
+    global: &Global,
+    matches: &ArgMatches,
+    report: Report,
+) -> Result<u8, Trouble> {
+    let Collect { traced: what, format, output, mut form } = collect;
+    let format = format.ok_or_else(|| {
+        Trouble::new("collect writes a file, and nothing says of which format").hint(
+            "-F json, json-stream, perfetto, compile-commands or html; tracexec-config(5) has a default for it",
+        )
+    })?;
+    form.fit(format, matches);
     form.check(Some(format))?;
     let config = traced(what, global, wanted(format))?;
     let path = output.unwrap_or_else(|| format.file_name().into());
