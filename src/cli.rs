@@ -94,6 +94,9 @@ pub const RERUN: [&str; 11] = [
 /// The option that a key stands for.
 pub fn option(key: &settings::Key) -> Option<clap::Arg> {
     let command = Cli::command();
+    if !key.table.is_empty() {
+        return find(command.find_subcommand(key.table)?, key.id).cloned();
+    }
     let global = find(&command, key.id).cloned();
     global.or_else(|| find(command.find_subcommand("debug")?, key.id).cloned())
 }

@@ -1,5 +1,6 @@
 //! The subcommands: each is handed what was typed, and gives the status to exit with.
 
+mod fit;
 mod report;
 mod rerun;
 mod trace;
@@ -64,8 +65,7 @@ fn dispatch(cli: Cli, matches: &ArgMatches, report: &mut Report) -> Result<u8, T
     config::change_directory(global.directory.as_ref())?;
     match cli.command {
         Command::Debug(_) => debug(&global, matches, None, report),
-        Command::Log(log) => trace::log(*log, &global, *report),
-        Command::Collect(collect) => trace::collect(*collect, &global, *report),
+        Command::Log(_) | Command::Collect(_) => trace(&global, matches, report),
         Command::Report(on) => report::report(on, *report),
         Command::Rerun(rerun) => {
             let matches = matches.subcommand_matches("rerun").unwrap_or(matches);
@@ -115,8 +115,8 @@ fn settings(
     line: Option<&[OsString]>,
 ) -> Result<(Settings, Cli, ArgMatches), Trouble> {
     let (settings, _) = Settings::load(global)?;
-    let of_subcommand = typed.subcommand().map_or(typed, |(_, matches)| matches);
-    let settings = settings.without_typed(|id| settings::typed(of_subcommand, id));
+    let (name, of_subcommand) = typed.subcommand().unwrap_or(("", typed));
+    let settings = settings.of(name).without_typed(|id| settings::typed(of_subcommand, id));
     let command = settings.as_defaults(cli::command());
     // Each value has been looked at, so that this cannot fail.
     let matches = match line {
@@ -141,6 +141,25 @@ fn debug(
     let config = config::Session::new(*debug, &cli.global, matches)
         .map_err(|trouble| settings.explain(trouble))?;
     session::run(config, *report)
+}
+
+/// `log` and `collect`.
+fn trace(global: &cli::Global, typed: &ArgMatches, report: &mut Report) -> Result<u8, Trouble> {
+    let (settings, cli, matches) = settings(global, typed, None)?;
+    *report = Report::new(cli.global.color, cli.global.verbose);
+    let matches = matches.subcommand().map_or(&matches, |(_, matches)| matches);
+    let done = match cli.command {
+        Command::Log(mut log) => {
+            log.traced.fit(matches);
+            trace::log(*log, &cli.global, *report)
+        }
+        Command::Collect(mut collect) => {
+            collect.traced.fit(matches);
+            trace::collect(*collect, &cli.global, matches, *report)
+        }
+        _ => Ok(OWN_ERROR),
+    };
+    done.map_err(|trouble| settings.explain(trouble))
 }
 
 fn show_config(global: &cli::Global, matches: &ArgMatches) -> Result<u8, Trouble> {

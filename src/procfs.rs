@@ -24,6 +24,9 @@ pub use mounts::FileSystems;
 /// The inode of the machine's first pid namespace (PROC_PID_INIT_INO in the kernel).
 pub const FIRST_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
 
+/// A flag of the kernel's in `/proc/PID/stat`, for ps(1) too: forked, but did not exec.
+const PF_FORKNOEXEC: u32 = 0x40;
+
 /// `/proc/PID/NAME`.
 pub fn path(pid: Pid, name: &str) -> PathBuf {
     PathBuf::from(format!("/proc/{pid}/{name}"))
@@ -91,6 +94,8 @@ pub struct Stat {
     pub state: u8,
     pub ppid: Pid,
     pub pgrp: Pid,
+    /// It has executed something since it was forked.
+    pub executed: bool,
     /// When it began, in clock ticks since boot: with the pid it names one process for good.
     pub start_time: u64,
 }
@@ -131,8 +136,9 @@ fn parse_stat(text: &[u8]) -> Option<Stat> {
     let state = *fields.next()?.as_bytes().first()?;
     let ppid = fields.next()?.parse().ok()?;
     let pgrp = fields.next()?.parse().ok()?;
-    let start_time = fields.nth(16)?.parse().ok()?;
-    Some(Stat { state, ppid, pgrp, start_time })
+    let flags: u32 = fields.nth(3)?.parse().ok()?;
+    let start_time = fields.nth(12)?.parse().ok()?;
+    Some(Stat { state, ppid, pgrp, executed: flags & PF_FORKNOEXEC == 0, start_time })
 }
 
 /// What `/proc/PID/status` says, as far as it is needed.
@@ -462,11 +468,13 @@ mod tests {
 
     #[test]
     fn a_command_name_may_hold_parentheses_and_newlines() {
-        let mut line = b"12 (a) b\n) c) T 7 8 9".to_vec();
-        line.extend(b" 0".repeat(15));
-        line.extend_from_slice(b" 777 0\n");
-        let stat = parse_stat(&line).unwrap();
-        assert_eq!(stat, Stat { state: b'T', ppid: 7, pgrp: 8, start_time: 777 });
+        for (flags, executed) in [("4194560", true), ("4194368", false)] {
+            let mut line = format!("12 (a) b\n) c) T 7 8 9 0 -1 {flags}").into_bytes();
+            line.extend(b" 0".repeat(12));
+            line.extend_from_slice(b" 777 0\n");
+            let stat = parse_stat(&line).unwrap();
+            assert_eq!(stat, Stat { state: b'T', ppid: 7, pgrp: 8, executed, start_time: 777 });
+        }
     }
 
     #[test]

@@ -17,11 +17,16 @@ pub enum Color {
 impl Color {
     /// Whether what is written to a stream is to be coloured.
     pub fn wanted(self, stream: &impl IsTerminal) -> bool {
+        self.wanted_on(stream.is_terminal())
+    }
+
+    /// The same of what is a terminal or is none.
+    pub fn wanted_on(self, terminal: bool) -> bool {
         match self {
             Color::Always => true,
             Color::Never => false,
             Color::Auto => {
-                stream.is_terminal()
+                terminal
                     && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
                     && std::env::var_os("TERM").is_some_and(|term| term != "dumb")
             }

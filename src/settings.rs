@@ -11,6 +11,7 @@ mod key;
 mod locate;
 mod origin;
 mod show;
+mod tables;
 
 use std::ffi::OsString;
 
@@ -24,6 +25,7 @@ pub use file::File;
 pub use key::{KEYS, Key, NOT_KEYS, Takes};
 pub use locate::{FileState, Folder, folder, read_trusted};
 pub use origin::Origin;
+pub use tables::{TABLES, Table};
 
 /// A key's value, and where it comes from.
 #[derive(Debug, Clone)]
@@ -51,11 +53,17 @@ impl Settings {
     pub fn merge(file: Vec<Setting>, environment: Vec<Setting>) -> Settings {
         let mut settings = environment;
         for setting in file {
-            if !settings.iter().any(|stronger| stronger.key.name == setting.key.name) {
+            if !settings.iter().any(|stronger| stronger.key.is(setting.key)) {
                 settings.push(setting);
             }
         }
         Settings { settings }
+    }
+
+    /// Those that concern a subcommand.
+    pub fn of(mut self, subcommand: &str) -> Settings {
+        self.settings.retain(|setting| ["", subcommand].contains(&setting.key.table));
+        self
     }
 
     /// Without what was typed, and without what would contradict that.
@@ -63,6 +71,10 @@ impl Settings {
         let rank = |setting: Option<&Setting>| setting.map_or(0, |found| found.origin.rank());
         let of_debugger = rank(self.settings.iter().find(|setting| setting.key.name == "debugger"));
         self.settings.retain(|setting| {
+            if !setting.key.table.is_empty() {
+                let value = setting.values.first().and_then(|value| value.to_str());
+                return !setting.key.gives_way(value.unwrap_or_default(), &typed);
+            }
             let gives_way = match setting.key.name {
                 // They are in the language of the debugger that they were written for.
                 "x" | "ex" => typed("debugger") || of_debugger > setting.origin.rank(),
@@ -83,12 +95,16 @@ impl Settings {
     pub fn as_defaults(&self, mut command: clap::Command) -> clap::Command {
         for setting in &self.settings {
             let id = setting.key.id;
+            if !setting.key.table.is_empty() {
+                command = setting.as_default_of_table(command);
+                continue;
+            }
             let values = || setting.values.iter().map(clap::builder::OsStr::from);
             if command.get_arguments().any(|arg| arg.get_id() == id) {
                 command = command.mut_arg(id, |arg| arg.default_values(values()));
                 continue;
             }
-            for name in ["debug", "config", "rerun"] {
+            for name in ["debug", "config", "rerun", "log", "collect"] {
                 let has = |sub: &clap::Command| sub.get_arguments().any(|arg| arg.get_id() == id);
                 if !command.find_subcommand(name).is_some_and(has) {
                     continue;
@@ -117,6 +133,22 @@ impl Settings {
             }
         }
         trouble
+    }
+}
+
+impl Setting {
+    fn as_default_of_table(&self, command: clap::Command) -> clap::Command {
+        let off = self.key.takes == Takes::Switch && self.values == ["false"];
+        command.mut_subcommand(self.key.table, |sub| {
+            if !off {
+                let values = self.values.iter().map(clap::builder::OsStr::from);
+                return sub.mut_arg(self.key.id, |arg| arg.default_values(values));
+            }
+            let off = self.key.off();
+            let has_form = sub.get_arguments().any(|arg| arg.get_id() == off.as_str());
+            // Without such a form it is off anyhow.
+            if has_form { sub.mut_arg(off, |arg| arg.default_value("true")) } else { sub }
+        })
     }
 }
 

@@ -19,6 +19,7 @@ mod rotate;
 pub mod session;
 pub mod source;
 pub mod summary;
+mod target;
 mod words;
 
 use std::io;

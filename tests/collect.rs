@@ -150,6 +150,7 @@ fn a_document_tells_everything_and_how_each_program_was_over() {
         let all = execs(events);
         let script = of_basename(&all, "script")[0];
         assert_eq!((&script["exit"]["status"], &script["became"]), (&json!(3), &Value::Null));
+        assert_eq!(script["exit"]["usage"].is_object(), *backend == "ptrace", "{script}");
         let duration = script["exit"]["duration"].as_u64().unwrap();
         let since = script["exit"]["time"].as_u64().unwrap() - script["time"].as_u64().unwrap();
         assert_eq!(duration, since);

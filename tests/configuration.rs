@@ -180,6 +180,113 @@ fn whatever_the_file_says_what_lets_go_works_and_the_doctor_tells() {
     assert!(text.contains("a setting is wrong"), "{text}");
 }
 
+/// `tracexec` with a shell's line as COMMAND.
+fn traced(world: &World, words: &[&str], variables: &[(&str, &str)]) -> Outcome {
+    let mut command = world.tracexec(words);
+    command.args(["--", "sh", "-c", "/bin/true 5</dev/null; exit 3"]).current_dir(world.dir.path());
+    command.envs(variables.iter().copied());
+    finish(world.start(command))
+}
+
+/// The line that log has for the program `true`.
+#[track_caller]
+fn logged(world: &World, options: &[&str], variables: &[(&str, &str)]) -> String {
+    let outcome = traced(world, &[&["log", "-o-"], options].concat(), variables);
+    assert_eq!((outcome.code(), outcome.stderr.as_str()), (3, ""), "{options:?}");
+    let text = outcome.out();
+    let line = text.lines().find(|line| line.contains("/bin/true") && !line.contains("exit 3"));
+    line.unwrap_or_else(|| panic!("{text}")).to_string()
+}
+
+#[test]
+fn log_shows_what_its_table_says_unless_something_else_is_typed() {
+    let world = World::new();
+    configure(&world, "backend = 'ptrace'\n[log]\nshow-cmdline = true\nshow-comm = false\n");
+    let line = |options: &[&str]| logged(&world, options, &[]);
+    assert!(line(&[]).contains(" = 0 cmdline: "));
+    assert!(!line(&[]).contains("<sh>") && line(&["--show-comm"]).contains("<sh>"));
+    let without = line(&["--no-show-cmdline"]);
+    assert!(without.contains("[\"/bin/true\"]") && !without.contains("cmdline"), "{without}");
+    assert!(!line(&["--no-config"]).contains("cmdline"));
+    let variable = [("TRACEXEC_LOG_SHOW_CMDLINE", "false")];
+    assert!(!logged(&world, &[], &variable).contains("cmdline"));
+    assert!(logged(&world, &["--show-cmdline"], &variable).contains("cmdline"));
+
+    // Whole and difference, in the file and typed.
+    configure(&world, "[log]\nshow-env = true\ndiff-fd = false\n");
+    let whole = |line: &str| line.contains("PATH=") || line.contains("HOME=");
+    let both = line(&[]);
+    assert!(whole(&both) && !both.contains("fd["), "{both}");
+    assert!(!whole(&line(&["--diff-env"])) && !whole(&line(&["--no-show-env"])));
+    assert!(line(&["--diff-fd"]).contains("+5=\"/dev/null\""));
+    assert!(line(&["--show-fd"]).contains("5=\"/dev/null\""));
+
+    // Kinds of lines, and the time.
+    configure(
+        &world,
+        "[log]\nshow-all-events = true\nfilter-exclude = ['exec', 'info']\ntimestamp = false\n",
+    );
+    let all = |options: &[&str]| traced(&world, &[&["log", "-o-"], options].concat(), &[]).out();
+    let text = all(&[]);
+    assert!(text.contains("has a new child") && !text.contains("/bin/true\" ["), "{text}");
+    assert!(!text.contains("follows"), "{text}");
+    let text = all(&["--events", "tracee-exit", "--filter-include", "exec"]);
+    assert!(text.contains("/bin/true\" [") && !text.contains("has a new child"), "{text}");
+    let text = all(&["--inline-timestamp-format", "at=%Y"]);
+    assert!(text.lines().all(|line| line.starts_with("at=2")), "{text}");
+}
+
+#[test]
+fn collect_takes_its_format_from_the_file_and_what_does_not_go_with_it_gives_way() {
+    let world = World::new();
+    let none = traced(&world, &["collect"], &[]);
+    assert_eq!(none.code(), 125);
+    assert!(none.stderr.contains("nothing says of which format\n"), "{}", none.stderr);
+    configure(&world, "[collect]\nformat = 'json'\nenv = 'diff'\npretty = true\n");
+    let written = |options: &[&str]| {
+        let outcome = traced(&world, &[&["collect", "-o-"], options].concat(), &[]);
+        assert_eq!((outcome.code(), outcome.stderr.as_str()), (3, ""), "{options:?}");
+        outcome.out()
+    };
+    let text = written(&[]);
+    assert!(text.starts_with("{\n  \"format\"") && text.contains("\"unset\": ["), "{text}");
+    assert!(!written(&["--env", "whole"]).contains("\"unset\": ["));
+    assert!(written(&["-F", "json-stream"]).starts_with("{\"event\":\"about\""));
+    assert!(written(&["-F", "html"]).starts_with("<!DOCTYPE html>"));
+    assert_eq!(traced(&world, &["collect", "-F", "html", "--pretty"], &[]).code(), 125);
+    // Both formats have a name of their own.
+    assert_eq!(traced(&world, &["collect"], &[("TRACEXEC_COLLECT_FORMAT", "html")]).code(), 3);
+    assert!(world.path("tracexec.html").exists() && !world.path("tracexec.json").exists());
+}
+
+#[test]
+fn a_way_to_see_failures_gives_way_to_a_source_that_needs_none() {
+    let world = World::new();
+    let path = configure(&world, "backend = 'ebpf'\n[log]\nseccomp-bpf = 'on'\n");
+    // One of the two is typed, and takes the place of the other.
+    for typed in [&["--seccomp-bpf", "on"], &["--backend", "ptrace"]] {
+        let outcome = traced(&world, &[&["log", "-v"], &typed[..]].concat(), &[]);
+        assert_eq!(outcome.code(), 3, "{}", outcome.stderr);
+        assert!(outcome.stderr.contains("by a seccomp filter"), "{typed:?}: {}", outcome.stderr);
+    }
+    let mut other = Command::new("sleep");
+    other.arg("1000");
+    let other = world.start(other);
+    let follow = ["log", "-p", &other.pid().to_string()];
+    let outcome = traced(&world, &follow, &[("TRACEXEC_BACKEND", "ptrace")]);
+    assert_eq!(outcome.code(), 3, "{}", outcome.stderr);
+    // A mistake is one for log as well, before COMMAND runs.
+    configure(&world, "\n[log]\nshow-cmdlin = true\n");
+    let mut command = world.tracexec(["log", "--", "touch"]);
+    command.arg(world.path("ran"));
+    let outcome = finish(world.start(command));
+    assert_eq!(outcome.code(), 125);
+    let said = format!("{}:3: there is no key `show-cmdlin` in [log]", path.display());
+    assert!(outcome.stderr.contains(&said), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("did you mean `show-cmdline`?"), "{}", outcome.stderr);
+    assert!(!world.path("ran").exists());
+}
+
 #[test]
 fn no_shell_sees_a_value_of_the_file() {
     let world = World::new();

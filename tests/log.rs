@@ -105,7 +105,7 @@ fn what_cannot_be_written_is_an_error_at_the_end_and_command_runs_on() {
         assert!(outcome.stderr.contains(" events are lost"), "{}", outcome.stderr);
         let outcome = run(&world, backend, &["-o", "none/log"], "echo done");
         assert_eq!((outcome.code(), outcome.out().as_str()), (125, ""));
-        assert!(outcome.stderr.contains("cannot write to none/log: No such file"));
+        assert!(outcome.stderr.contains("cannot write none/log: No such file"));
     }
 }
 

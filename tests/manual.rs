@@ -12,7 +12,7 @@ use clap::CommandFactory;
 use tracexec::cli::Cli;
 use tracexec::filter::{Filter, SystemNames};
 use tracexec::launcher::catalog::Catalog;
-use tracexec::settings::{self, Folder, KEYS};
+use tracexec::settings::{self, Folder, KEYS, Key, TABLES, Table};
 
 const PAGES: [&str; 10] = [
     "tracexec.1",
@@ -165,9 +165,22 @@ fn tags(page: &str) -> Vec<Vec<String>> {
 
 #[test]
 fn the_page_has_each_key_with_its_variable_and_no_others() {
+    let page = page("tracexec-config.5");
+    let (keys, tables) = page.split_once("\n.SH TABLES\n").unwrap();
     let expected: Vec<Vec<String>> =
         KEYS.iter().map(|key| vec![key.name.to_string(), key.variable()]).collect();
-    assert_eq!(tags(&page("tracexec-config.5")), expected);
+    assert_eq!(tags(keys), expected);
+    for table in &TABLES {
+        let section = tables.split(&format!("\n.SS [{}]\n", table.name)).nth(1).unwrap();
+        let section = section.split("\n.S").next().unwrap();
+        let found = tags(&section.replace(".TQ", ".TP")).concat();
+        let sorted = |mut names: Vec<String>| {
+            names.sort();
+            names
+        };
+        let expected = table.keys.iter().map(|key| key.name.to_string()).collect();
+        assert_eq!(sorted(found), sorted(expected), "[{}]", table.name);
+    }
 }
 
 /// The lines of the sample that are settings when the mark is taken away.
@@ -182,17 +195,21 @@ fn sample() -> Vec<String> {
 fn the_sample_has_each_key_and_is_right_without_its_marks() {
     let lines = sample();
     let names: Vec<&str> = lines.iter().map(|line| line.split(' ').next().unwrap()).collect();
-    assert_eq!(names, KEYS.iter().map(|key| key.name).collect::<Vec<_>>());
+    let of_keys = |keys: &[Key]| keys.iter().map(|key| key.name.into()).collect::<Vec<String>>();
+    let of_table =
+        |table: &Table| [vec![format!("[{}]", table.name)], of_keys(table.keys)].concat();
+    let expected = [of_keys(&KEYS), TABLES.iter().flat_map(of_table).collect()].concat();
+    assert_eq!(names, expected);
     let text = lines.join("\n");
     let file = settings::File { path: Path::new("config.toml"), text: &text, home: None };
-    assert_eq!(file.parse().unwrap().len(), KEYS.len());
+    assert_eq!(file.parse().unwrap().len(), names.len() - TABLES.len());
 }
 
 #[test]
 fn the_configurations_of_the_page_are_right() {
     let blocks = examples(&page("tracexec-config.5"));
     let blocks: Vec<&String> = blocks.iter().filter(|block| block.contains(" = ")).collect();
-    assert_eq!(blocks.len(), 3);
+    assert_eq!(blocks.len(), 4);
     for block in blocks {
         let text: String = block
             .lines()

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use clap::builder::PossibleValue;
+use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, ValueEnum};
 
 /// An option with a `--no-` form. Of the two the last one holds.
@@ -251,7 +252,14 @@ fn chosen(matches: &ArgMatches, all: bool) -> Result<Vec<Kind>, clap::Error> {
         Some(kinds) => kinds,
         None => vec![Kind::Warning, Kind::Error, Kind::Exec, Kind::TraceeExit],
     };
-    let (include, exclude) = (told("filter-include"), told("filter-exclude"));
+    let (mut include, mut exclude) = (told("filter-include"), told("filter-exclude"));
+    let is_default = |name| matches.value_source(name) == Some(ValueSource::DefaultValue);
+    // A default gives way where the other one was typed.
+    match (is_default("filter-include"), is_default("filter-exclude")) {
+        (true, false) => without(&mut include, exclude.as_deref()),
+        (false, true) => without(&mut exclude, include.as_deref()),
+        _ => {}
+    }
     let (include, exclude) = (include.unwrap_or_default(), exclude.unwrap_or_default());
     if let Some(both) = include.iter().find(|kind| exclude.contains(kind)) {
         let message = format!("{both} is both included and excluded");
@@ -260,6 +268,13 @@ fn chosen(matches: &ArgMatches, all: bool) -> Result<Vec<Kind>, clap::Error> {
     kinds.extend(include);
     kinds.retain(|kind| !exclude.contains(kind));
     Ok(kinds)
+}
+
+/// Takes out what is among the others.
+fn without(kinds: &mut Option<Vec<Kind>>, others: Option<&[Kind]>) {
+    if let (Some(kinds), Some(others)) = (kinds, others) {
+        kinds.retain(|kind| !others.contains(kind));
+    }
 }
 
 impl Shown {

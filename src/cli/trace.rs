@@ -99,9 +99,9 @@ fn size_of(text: &str) -> Result<u64, String> {
 pub struct Collect {
     #[command(flatten)]
     pub traced: Traced,
-    /// The kind of file
+    /// The kind of file, which your configuration may say, too
     #[arg(short = 'F', long, value_name = "FORMAT", help_heading = "Where it goes")]
-    pub format: Format,
+    pub format: Option<Format>,
     /// Write to this file; - is standard output [default: a name by the format]
     #[arg(short, long, value_name = "FILE", value_hint = clap::ValueHint::FilePath, help_heading = "Where it goes")]
     pub output: Option<PathBuf>,
@@ -112,10 +112,10 @@ pub struct Collect {
 /// How a format is written.
 #[derive(Debug, Clone, Copy, Args)]
 pub struct Form {
-    /// How environments are written in JSON
-    #[arg(long, value_name = "HOW", default_value = "whole", help_heading = "Where it goes")]
-    pub env: EnvForm,
-    /// JSON for people, over several lines (for --format json)
+    /// How environments are written, for json and json-stream [default: whole]
+    #[arg(long, value_name = "HOW", help_heading = "Where it goes")]
+    pub env: Option<EnvForm>,
+    /// JSON for people, over several lines, for json
     #[arg(long, help_heading = "Where it goes")]
     pub pretty: bool,
 }

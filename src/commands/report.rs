@@ -1,11 +1,11 @@
 //! `report`: what was recorded earlier, filtered, and told in another way.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, IsTerminal};
+use std::io::{self, BufRead, BufReader};
 use std::path::Path;
 
 use super::trace::{filter, sink};
-use crate::cli::trace::{Format, ReportOn};
+use crate::cli::trace::ReportOn;
 use crate::event::TraceEvent;
 use crate::report::{Report, Trouble};
 use crate::trace::compile::Sources;
@@ -21,13 +21,11 @@ pub fn report(on: ReportOn, report: Report) -> Result<u8, Trouble> {
     let mut replay = filter(&matches)?.map(Replay::new);
     let input = open(&file)?;
     let path = output.unwrap_or_else(|| "-".into());
-    let unreadable = format.is_some_and(Format::is_for_programs);
-    if unreadable && path == Path::new("-") && io::stdout().is_terminal() {
-        return Err(Trouble::new("this format is nothing for a terminal")
-            .hint("name a file with -o, or redirect standard output"));
-    }
     // What is read may be what is to be written.
     let mut output = Output::open(&path, Kind::Whole)?;
+    if let Some(format) = format {
+        format.check(&output)?;
+    }
     let told = {
         let mut sink: Box<dyn Sink> = match format {
             None => Box::new(Summary::new(&mut output)),

@@ -5,10 +5,12 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
 
+use clap::builder::PossibleValue;
+use clap::{ArgMatches, ValueEnum};
+
 use crate::cli::trace::{Collect, Form, Format, Log, Traced};
 use crate::cli::{Backend, Global};
 use crate::config;
-use crate::escape;
 use crate::event::Wanted;
 use crate::filter::{Filter, SystemNames};
 use crate::report::{Report, Trouble};
@@ -29,17 +31,11 @@ pub fn log(options: Log, global: &Global, report: Report) -> Result<u8, Trouble>
         wanted = Wanted { exe: true, cwd: true, cgroup: true, ..wanted };
     }
     let config = traced(options.traced, global, wanted)?;
-    let opened = match (&options.output, options.rotate) {
+    let output = match (&options.output, options.rotate) {
         (Some(path), Some(most)) => log::Output::rotating(path, most, options.keep),
         (path, _) => log::Output::open(path.as_deref()),
-    };
-    let output = opened.map_err(|error| {
-        let path = options.output.unwrap_or_default();
-        let path = escape::word(path.as_os_str().as_encoded_bytes());
-        Trouble::new(format!("cannot write to {path}: {error}"))
-            .hint("-o names the file, - is standard output")
-    })?;
-    let colors = global.color.wanted(output.stream()) && !options.journal;
+    }?;
+    let colors = global.color.wanted_on(output.is_terminal()) && !options.journal;
     let colors = colors.then_some(options.shown.colors);
     let mut sink = log::Log::new(options.shown, Paint(colors), output);
     if options.journal {
@@ -56,12 +52,25 @@ fn journal() -> Result<Journal, Trouble> {
     })
 }
 
-pub fn collect(collect: Collect, global: &Global, report: Report) -> Result<u8, Trouble> {
-    let Collect { traced: what, format, output, form } = collect;
+/// `matches` are those of the subcommand.
+pub fn collect(
+    collect: Collect,
+    global: &Global,
+    matches: &ArgMatches,
+    report: Report,
+) -> Result<u8, Trouble> {
+    let Collect { traced: what, format, output, mut form } = collect;
+    let format = format.ok_or_else(|| {
+        Trouble::new("collect writes a file, and nothing says of which format").hint(
+            "-F json, json-stream, perfetto, compile-commands or html; tracexec-config(5) has a default for it",
+        )
+    })?;
+    form.fit(format, matches);
     form.check(Some(format))?;
     let config = traced(what, global, wanted(format))?;
     let path = output.unwrap_or_else(|| format.file_name().into());
     let mut output = Output::open(&path, kind(format))?;
+    format.check(&output)?;
     let run = {
         let mut sink = sink(format, &mut output, &form, Sources::Present);
         session::run(&config, sink.as_mut(), report)
@@ -73,13 +82,35 @@ pub fn collect(collect: Collect, global: &Global, report: Report) -> Result<u8, 
     run
 }
 
+impl Format {
+    /// Whether it can go there.
+    pub(super) fn check(self, output: &Output) -> Result<(), Trouble> {
+        if !self.is_for_programs() || !output.is_terminal() {
+            return Ok(());
+        }
+        let value = self.to_possible_value();
+        let name = value.as_ref().map(PossibleValue::get_name).unwrap_or_default();
+        Err(Trouble::new(format!("--format {name} is nothing for a terminal"))
+            .hint("name a file with -o, or redirect standard output"))
+    }
+}
+
 impl Form {
-    /// Whether it is one of this format.
+    /// Whether it is one of this format; `None` is a summary.
     pub(super) fn check(&self, format: Option<Format>) -> Result<(), Trouble> {
         if self.pretty && format != Some(Format::Json) {
-            return Err(Trouble::new("--pretty is for --format json"));
+            return Err(Trouble::new("--pretty is for --format json").hint("leave it away"));
         }
-        Ok(())
+        let hint = match format {
+            _ if self.env.is_none() => return Ok(()),
+            Some(Format::Json | Format::JsonStream) => return Ok(()),
+            Some(Format::Perfetto | Format::Html) => {
+                "leave it away: environments are shown there as differences to that of COMMAND"
+            }
+            Some(Format::CompileCommands) => "leave it away: no environment is written there",
+            None => "leave it away: a summary has no environments",
+        };
+        Err(Trouble::new("--env is for --format json and json-stream").hint(hint))
     }
 }
 
@@ -108,9 +139,10 @@ pub(super) fn sink<'a>(
     form: &Form,
     sources: Sources,
 ) -> Box<dyn Sink + 'a> {
+    let env = form.env.unwrap_or_default();
     match format {
-        Format::Json => Box::new(Document::new(output, form.env, form.pretty)),
-        Format::JsonStream => Box::new(Lines::new(output, form.env)),
+        Format::Json => Box::new(Document::new(output, env, form.pretty)),
+        Format::JsonStream => Box::new(Lines::new(output, env)),
         Format::Perfetto => Box::new(Perfetto::new(output)),
         Format::CompileCommands => Box::new(CompileCommands::new(output, sources)),
         Format::Html => Box::new(Html::new(output)),

@@ -7,14 +7,14 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use super::file::suggestion;
 use super::key::{KEYS, Key};
-use super::{Origin, Setting};
+use super::{Origin, Setting, TABLES};
 use crate::escape;
 use crate::report::Trouble;
 
 /// The settings among the variables. An empty one counts as not set.
 pub fn parse(variable: impl Fn(&str) -> Option<OsString>) -> Result<Vec<Setting>, Trouble> {
     let mut settings = Vec::new();
-    for key in &KEYS {
+    for key in KEYS.iter().chain(TABLES.iter().flat_map(|table| table.keys)) {
         let name = key.variable();
         let Some(value) = variable(&name).filter(|value| !value.is_empty()) else { continue };
         let values = split(key, value);
@@ -57,6 +57,8 @@ mod tests {
         let settings = set("TRACEXEC_IN", b"background").unwrap();
         assert_eq!((settings[0].key.name, settings.len()), ("in", 1));
         assert_eq!(settings[0].origin.to_string(), "TRACEXEC_IN");
+        let settings = set("TRACEXEC_LOG_SHOW_CMDLINE", b"true").unwrap();
+        assert_eq!((settings[0].key.table, settings[0].key.name), ("log", "show-cmdline"));
         assert!(set("TRACEXEC_ON_LAUNCH_FAILURE", b"hold").is_ok_and(|found| found.len() == 1));
     }
 
@@ -65,6 +67,8 @@ mod tests {
         let trouble = set("TRACEXEC_BACKEND", b"epbf").unwrap_err();
         assert!(trouble.what.contains("$TRACEXEC_BACKEND must be one of"), "{trouble}");
         assert_eq!(trouble.hint.as_deref(), Some("did you mean ebpf?"));
+        let trouble = set("TRACEXEC_LOG_SHOW_CWD", b"yes").unwrap_err();
+        assert!(trouble.what.contains("must be true or false, and it is yes"), "{trouble}");
         assert!(set("TRACEXEC_TEST_ALL", b"1").unwrap().is_empty());
     }
 

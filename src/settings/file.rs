@@ -1,12 +1,14 @@
 //! A configuration file: from its text to settings, or to what is wrong and in which line. Pure.
 
+use std::borrow::Cow;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::key::{self, KEYS, Key, Takes};
+use super::key::{self, Key, Takes};
+use super::tables::{self, Table};
 use super::{Origin, Setting};
 use crate::escape;
 use crate::report::Trouble;
@@ -27,18 +29,33 @@ impl File<'_> {
             let at = error.span().map_or(self.text.len(), |span| span.start);
             self.wrong(at, error.message().trim_end())
         })?;
-        let mut entries: Vec<_> = table.get_ref().iter().collect();
-        entries.sort_by_key(|(name, _)| name.span().start);
-        entries.into_iter().map(|(name, value)| self.setting(name, value)).collect()
+        let mut settings = Vec::new();
+        for (name, value) in in_order(table.get_ref()) {
+            match (tables::table(name.get_ref()), value.get_ref()) {
+                (None, _) => settings.push(self.setting(None, name, value)?),
+                (Some(table), DeValue::Table(entries)) => {
+                    for (name, value) in in_order(entries) {
+                        settings.push(self.setting(Some(table), name, value)?);
+                    }
+                }
+                (Some(Table { name: table, .. }), _) => {
+                    let what = format!("{table} is a table: its keys stand under a line [{table}]");
+                    return Err(self.wrong(name.span().start, &what));
+                }
+            }
+        }
+        Ok(settings)
     }
 
     fn setting(
         &self,
-        name: &Spanned<std::borrow::Cow<'_, str>>,
+        table: Option<&Table>,
+        name: &Name<'_>,
         value: &Spanned<DeValue<'_>>,
     ) -> Result<Setting, Trouble> {
         let at = name.span().start;
-        let key = key::find(name.get_ref()).ok_or_else(|| self.unknown(at, name.get_ref()))?;
+        let found = table.map_or_else(|| key::find(name.get_ref()), |t| t.find(name.get_ref()));
+        let key = found.ok_or_else(|| self.unknown(at, table, name.get_ref()))?;
         let values = texts(key, value.get_ref()).ok_or_else(|| {
             let kind = value.get_ref().type_str();
             self.refused(at, key, &format!("this is of the type {kind}"), None)
@@ -77,17 +94,34 @@ impl File<'_> {
             .hint("tracexec-config(5) describes the file; --no-config does without it")
     }
 
-    fn unknown(&self, at: usize, name: &str) -> Trouble {
+    fn unknown(&self, at: usize, table: Option<&Table>, name: &str) -> Trouble {
         let shown = escape::text(name.as_bytes());
-        let trouble = self.wrong(at, &format!("there is no key `{shown}`"));
-        if let Some((_, why)) = key::NOT_KEYS.iter().find(|(option, _)| *option == name) {
-            return trouble
-                .hint(format!("--{name} is for the command line alone, since it says {why}"));
-        }
-        match suggest::nearest(name, KEYS.iter().map(|key| key.name)) {
+        let place = table.map_or(String::new(), |table| format!(" in [{}]", table.name));
+        let trouble = self.wrong(at, &format!("there is no key `{shown}`{place}"));
+        let keys = match table {
+            None => {
+                if let Some((_, why)) = key::NOT_KEYS.iter().find(|(option, _)| *option == name) {
+                    return trouble.hint(format!(
+                        "--{name} is for the command line alone, since it says {why}"
+                    ));
+                }
+                if let Some(table) = tables::with(name).next() {
+                    return trouble.hint(format!("it stands under a line [{}]", table.name));
+                }
+                &key::KEYS[..]
+            }
+            Some(_) if key::find(name).is_some() => {
+                return trouble.hint("it stands before the first line in brackets");
+            }
+            Some(_) if tables::NOT_IN_TABLES.contains(&name) => {
+                return trouble.hint(format!("--{name} is for the command line alone"));
+            }
+            Some(table) => table.keys,
+        };
+        match suggest::nearest(name, keys.iter().map(|key| key.name)) {
             Some((near, _)) => trouble.hint(format!("did you mean `{near}`?")),
             None => {
-                let names: Vec<&str> = KEYS.iter().map(|key| key.name).collect();
+                let names: Vec<&str> = keys.iter().map(|key| key.name).collect();
                 trouble.hint(format!("there are {}", names.join(", ")))
             }
         }
@@ -101,6 +135,15 @@ impl File<'_> {
             None => trouble,
         }
     }
+}
+
+type Name<'a> = Spanned<Cow<'a, str>>;
+
+/// The entries of a table as they stand in the file.
+fn in_order<'a, 'b>(table: &'a DeTable<'b>) -> Vec<(&'a Name<'b>, &'a Spanned<DeValue<'b>>)> {
+    let mut entries: Vec<_> = table.iter().collect();
+    entries.sort_by_key(|(name, _)| name.span().start);
+    entries
 }
 
 /// The value that was meant, where there are only some.
@@ -117,7 +160,8 @@ fn texts(key: &Key, value: &DeValue<'_>) -> Option<Vec<String>> {
         (Takes::Number | Takes::Time, DeValue::Integer(number)) => {
             one(i64::from_str_radix(number.as_str(), number.radix()).ok()?.to_string())
         }
-        (Takes::Number, _) => None,
+        (Takes::Switch, DeValue::Boolean(on)) => one(on.to_string()),
+        (Takes::Number | Takes::Switch, _) => None,
         (Takes::List | Takes::Paths, DeValue::Array(items)) => {
             items.iter().map(|item| item.get_ref().as_str().map(String::from)).collect()
         }
@@ -164,6 +208,43 @@ mod tests {
         assert!(hint.contains("--match is for the command line"), "{hint}");
         // A table is a key, too.
         assert!(error("[debug]\nin = 'tmux'").0.contains(":1: there is no key `debug`"));
+    }
+
+    #[test]
+    fn a_table_has_the_keys_of_its_subcommand() {
+        let text =
+            "in = 'here'\n[log]\nshow-cwd = true\nevents = ['exec']\n[collect]\nenv = 'diff'";
+        let settings = parse(text).unwrap();
+        let found: Vec<(&str, &str, String)> = settings
+            .iter()
+            .map(|setting| (setting.key.table, setting.key.name, setting.origin.to_string()))
+            .collect();
+        let at = |line: u32| format!("/c/config.toml:{line}");
+        let (log, collect) = ("log", "collect");
+        let expected = [("", "in", at(1)), (log, "show-cwd", at(3)), (log, "events", at(4))];
+        assert_eq!(found, [&expected[..], &[(collect, "env", at(6))]].concat());
+        assert_eq!(settings[1].values, ["true"]);
+    }
+
+    #[test]
+    fn a_key_in_the_wrong_place_is_an_error_that_says_the_right_one() {
+        let (what, hint) = error("show-cmdline = true");
+        assert_eq!(what, "/c/config.toml:1: there is no key `show-cmdline`");
+        assert_eq!(hint, "it stands under a line [log]");
+        let (what, hint) = error("[log]\n\ndebugger = 'gdb'");
+        assert_eq!(what, "/c/config.toml:3: there is no key `debugger` in [log]");
+        assert_eq!(hint, "it stands before the first line in brackets");
+        assert_eq!(error("[log]\nshow-cdw = true").1, "did you mean `show-cwd`?");
+        assert_eq!(error("[log]\noutput = 'x'").1, "--output is for the command line alone");
+        assert!(
+            error("log = 'x'").0.contains(":1: log is a table: its keys stand under a line [log]")
+        );
+        let (what, _) = error("[log]\nshow-cwd = 'yes'");
+        assert_eq!(
+            what,
+            "/c/config.toml:2: show-cwd must be true or false, and this is of the type string"
+        );
+        assert_eq!(error("[collect]\nformat = 'jsno'").1, "did you mean \"json\"?");
     }
 
     #[test]

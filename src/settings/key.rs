@@ -7,6 +7,8 @@ use crate::cli;
 /// An option that a configuration file and the environment can give a value.
 #[derive(Debug)]
 pub struct Key {
+    /// The table that it stands in; empty for what stands before all tables.
+    pub table: &'static str,
     /// As in the file; on the command line with dashes before it.
     pub name: &'static str,
     /// What clap knows the option by.
@@ -31,13 +33,15 @@ pub enum Takes {
     List,
     /// Several strings that name files.
     Paths,
+    /// `true` or `false`.
+    Switch,
 }
 
 const fn key(name: &'static str, id: &'static str, takes: Takes, otherwise: &'static str) -> Key {
-    Key { name, id, takes, otherwise }
+    Key { table: "", name, id, takes, otherwise }
 }
 
-/// In the order of the manual.
+/// Those before all tables, in the order of the manual.
 pub const KEYS: [Key; 15] = [
     key("backend", "backend", Takes::Text, ""),
     key("debugger", "debugger", Takes::Text, ""),
@@ -81,15 +85,22 @@ pub const NOT_KEYS: [(&str, &str); 21] = [
     ("no-config", "it names the file"),
 ];
 
-/// The key of that name.
+/// The key of that name before the tables.
 pub fn find(name: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.name == name)
 }
 
 impl Key {
+    /// Whether they are the same.
+    pub fn is(&self, other: &Key) -> bool {
+        (self.table, self.name) == (other.table, other.name)
+    }
+
     /// The variable that gives it a value.
     pub fn variable(&self) -> String {
-        format!("TRACEXEC_{}", self.name.to_uppercase().replace('-', "_"))
+        let table = if self.table.is_empty() { "" } else { "_" };
+        let name = format!("TRACEXEC_{}{table}{}", self.table, self.name);
+        name.to_uppercase().replace('-', "_")
     }
 
     /// Whether it takes several values.
@@ -99,6 +110,9 @@ impl Key {
 
     /// The values that it takes, in words.
     pub fn allowed(&self) -> String {
+        if self.takes == Takes::Switch {
+            return "true or false".into();
+        }
         let values = cli::option(self).map(|arg| arg.get_possible_values()).unwrap_or_default();
         if !values.is_empty() {
             let names: Vec<String> =
@@ -106,7 +120,7 @@ impl Key {
             return format!("one of {}", names.join(", "));
         }
         match self.takes {
-            Takes::Text | Takes::Path => "a string".into(),
+            Takes::Text | Takes::Path | Takes::Switch => "a string".into(),
             Takes::Number if self.name == "verbose" => "a whole number from 0 to 255".into(),
             Takes::Number => "a whole number from 1".into(),
             Takes::Time => "a time such as \"500ms\", \"30s\" or \"2m\"".into(),
@@ -116,6 +130,9 @@ impl Key {
 
     /// Whether the command line would take this value.
     pub fn accepts(&self, value: &OsString) -> bool {
+        if self.takes == Takes::Switch {
+            return value == "true" || value == "false";
+        }
         let Some(arg) = cli::option(self) else { return false };
         if matches!(arg.get_action(), clap::ArgAction::Count) {
             return value.to_str().is_some_and(|text| text.parse::<u8>().is_ok());

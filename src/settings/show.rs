@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use clap::ArgMatches;
 
-use super::{FileState, KEYS, Key, Origin, Settings, Takes, typed};
+use super::{FileState, KEYS, Key, Origin, Settings, TABLES, Takes, typed};
 use crate::cli;
 use crate::escape;
 
@@ -21,22 +21,34 @@ pub fn show(settings: &Settings, state: &FileState, matches: &ArgMatches) -> Str
         FileState::NotThere(path) => format!("# there is no {}\n", shown(path)),
         FileState::NotLooked => "# no configuration file\n".to_string(),
     };
+    let mut add = |line: &str, remark: &str| {
+        text.push_str(&format!("{line:<COLUMN$} # {remark}\n"));
+    };
     for key in &KEYS {
         let (line, origin) = line(key, settings, matches);
-        text.push_str(&format!("{line:<COLUMN$} # {origin}\n"));
+        add(&line, &origin);
+    }
+    for table in &TABLES {
+        add(&format!("[{}]", table.name), &format!("tracexec {}", table.name));
+        for key in table.keys {
+            let (line, origin) = line(key, settings, matches);
+            add(&line, &origin);
+        }
     }
     text
 }
 
 fn line(key: &Key, settings: &Settings, matches: &ArgMatches) -> (String, String) {
-    let set = settings.settings.iter().find(|setting| setting.key.name == key.name);
-    let (values, origin) = if typed(matches, key.id) {
+    let set = settings.settings.iter().find(|setting| setting.key.is(key));
+    let (values, origin) = if key.table.is_empty() && typed(matches, key.id) {
         (typed_values(key, matches), Origin::CommandLine)
     } else if let Some(setting) = set {
         (setting.values.clone(), setting.origin.clone())
     } else {
         let arg = cli::option(key);
-        let defaults = arg.iter().flat_map(|arg| arg.get_default_values());
+        let takes =
+            |arg: &&clap::Arg| key.takes != Takes::Switch || arg.get_action().takes_values();
+        let defaults = arg.iter().filter(takes).flat_map(|arg| arg.get_default_values());
         (defaults.map(OsString::from).collect(), Origin::BuiltIn)
     };
     if !values.is_empty() {
@@ -65,7 +77,7 @@ fn value(key: &Key, values: &[OsString]) -> String {
             let all: Vec<String> = values.iter().map(quoted).collect();
             format!("[{}]", all.join(", "))
         }
-        Takes::Number => values[0].to_string_lossy().into_owned(),
+        Takes::Number | Takes::Switch => values[0].to_string_lossy().into_owned(),
         Takes::Text | Takes::Time | Takes::Path => quoted(&values[0]),
     }
 }

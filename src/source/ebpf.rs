@@ -183,6 +183,7 @@ impl EbpfSource {
                         adopter: follower,
                         command: 0,
                         command_runs: false,
+                        awaited: None,
                         judge,
                         tell,
                     }

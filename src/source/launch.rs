@@ -6,7 +6,7 @@
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::ptr;
 
@@ -15,6 +15,7 @@ use nix::unistd::pipe2;
 
 use super::LaunchError;
 use crate::identity::Identity;
+use crate::procfs::Stat;
 use crate::sys::{self, Inherited, Pid};
 
 /// COMMAND, and how it is to run.
@@ -36,7 +37,19 @@ const IDENTITY: u8 = 1;
 const EXEC: u8 = 2;
 const SECCOMP: u8 = 3;
 
+impl AsFd for Launched {
+    /// Something can be read there, the end of it too, once it is known how the exec went.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.report.as_fd()
+    }
+}
+
 impl Launched {
+    /// Whether it has executed COMMAND. It may have ended by now, but must not have been waited for.
+    pub fn has_executed(&self) -> bool {
+        Stat::read(self.pid).is_ok_and(|stat| stat.executed)
+    }
+
     /// What went wrong before the exec, once the child has ended.
     pub fn failure(mut self) -> Option<LaunchError> {
         let mut report = [0; 5];

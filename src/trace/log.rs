@@ -9,11 +9,10 @@ mod paint;
 use std::io;
 
 use super::journald::{Entry, Journal};
-use super::{About, End, Lost, Sink};
+use super::{About, End, Lost, Sink, words};
 use crate::cli::log::{Amount, Kind, Shown};
 use crate::escape;
 use crate::event::{Begun, ExecRecord, Execution, TraceEvent, Wanted};
-use crate::moment::signals;
 use crate::sys::Pid;
 use changes::Baselines;
 use clock::Clock;
@@ -124,7 +123,7 @@ impl Log {
             let hue = if status == 0 { Hue::Good } else { Hue::Bad };
             line.process(command as u32, hue);
             line.plain(" COMMAND ");
-            line.part(hue, &in_words(status));
+            line.part(hue, &words::ended(status));
         })
     }
 
@@ -169,21 +168,13 @@ fn entry(kind: Kind, text: &str, record: Option<&ExecRecord>) -> Entry {
     entry
 }
 
-/// What became of a process, by its status of wait(2).
-fn in_words(status: i32) -> String {
-    if libc::WIFEXITED(status) {
-        return format!("exited with status {}", libc::WEXITSTATUS(status));
-    }
-    let core = if libc::WCOREDUMP(status) { ", core dumped" } else { "" };
-    format!("was killed by {}{core}", signals::name(libc::WTERMSIG(status)))
-}
-
 fn number(count: u64, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
 }
 
 impl Sink for Log {
     fn begin(&mut self, about: &About) -> io::Result<()> {
+        self.output.begin()?;
         self.start = Some(Start {
             clock: Clock::new(about, &self.shown.timestamp_format),
             baselines: Baselines::of(&about.baseline),

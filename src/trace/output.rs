@@ -1,13 +1,13 @@
 //! The file that a trace is written to.
 
-use std::fs::{self, File, Permissions};
+use std::fs::{self, Permissions};
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use nix::unistd::{AccessFlags, eaccess};
 use tempfile::NamedTempFile;
 
+use super::target::{self, Target, cannot_write};
 use crate::report::Trouble;
 
 /// Whether half of a file is worth something.
@@ -19,80 +19,79 @@ pub enum Kind {
     Growing,
 }
 
-/// Where it goes.
+/// Where it goes. Whatever it is, it is as it was until something is written.
 #[derive(Debug)]
 pub enum Output {
-    Stdout(io::Stdout),
-    File(File),
+    Itself(BufWriter<Target>),
     /// Beside the file that it is to become.
     Beside {
         file: BufWriter<NamedTempFile>,
         becomes: PathBuf,
+        /// Something has been written.
+        begun: bool,
     },
 }
 
 impl Output {
     /// `-` is standard output.
     pub fn open(path: &Path, kind: Kind) -> Result<Output, Trouble> {
-        if path == Path::new("-") {
-            return Ok(Output::Stdout(io::stdout()));
+        let target = Target::open(path)?;
+        // A device or a pipe is not to be replaced.
+        if kind == Kind::Growing || !target.is_replaceable() {
+            // What a growing one is given is whole lines, which are to be there.
+            let most = if kind == Kind::Growing { 0 } else { 1 << 16 };
+            return Ok(Output::Itself(BufWriter::with_capacity(most, target)));
         }
-        Output::file(path, kind).map_err(|error| {
-            Trouble::new(format!("cannot write {}: {error}", path.display()))
-                .hint("name another file with -o; - is standard output")
-        })
+        Output::beside(path).map_err(|error| cannot_write(path, &error))
     }
 
-    fn file(path: &Path, kind: Kind) -> io::Result<Output> {
+    pub fn is_terminal(&self) -> bool {
+        matches!(self, Output::Itself(target) if target.get_ref().is_terminal())
+    }
+
+    fn beside(path: &Path) -> io::Result<Output> {
         // A link stays one.
         let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-        let before = fs::metadata(&path).ok();
-        // A device or a pipe is not to be replaced.
-        let is_plain = before.as_ref().is_none_or(fs::Metadata::is_file);
-        if kind == Kind::Growing || !is_plain {
-            return File::create(&path).map(Output::File);
-        }
-        if before.is_some() {
-            // Whether it may be written at all.
-            File::options().append(true).open(&path)?;
-        }
-        let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        let folder = folder.unwrap_or(Path::new("."));
         // What refuses is the folder; the other name that the file has meanwhile is nobody's business.
-        eaccess(folder, AccessFlags::W_OK | AccessFlags::X_OK)?;
+        target::can_be_made(&path)?;
+        let before = fs::metadata(&path).ok();
         let mode = before.map_or(0o666, |before| before.permissions().mode() & 0o777);
         let file = tempfile::Builder::new()
             .prefix(".tracexec-")
             .permissions(Permissions::from_mode(mode))
-            .tempfile_in(folder)?;
-        Ok(Output::Beside { file: BufWriter::new(file), becomes: path })
+            .tempfile_in(target::folder(&path))?;
+        Ok(Output::Beside { file: BufWriter::new(file), becomes: path, begun: false })
     }
 
-    /// All is written: the file is put in its place.
+    /// All is written: the file is put in its place. If that is nothing, nothing has begun, and what was there stays.
     pub fn complete(self) -> Result<(), Trouble> {
-        let Output::Beside { file, becomes } = self else { return Ok(()) };
-        let cannot = |error: &dyn std::fmt::Display| {
-            Trouble::new(format!("cannot write {}: {error}", becomes.display()))
+        let Output::Beside { file, becomes, begun: true } = self else { return Ok(()) };
+        let placed = match file.into_inner() {
+            Ok(file) => file.persist(&becomes).map(drop).map_err(|error| error.error),
+            Err(error) => Err(error.into_error()),
         };
-        let file = file.into_inner().map_err(|error| cannot(&error))?;
-        file.persist(&becomes).map(drop).map_err(|error| cannot(&error.error))
+        placed.map_err(|error| cannot_write(&becomes, &error))
     }
 }
 
 impl Write for Output {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
-            Output::Stdout(stdout) => stdout.write(bytes),
-            Output::File(file) => file.write(bytes),
-            Output::Beside { file, .. } => file.write(bytes),
+            Output::Itself(target) => target.write(bytes),
+            Output::Beside { file, begun, .. } => {
+                *begun = true;
+                file.write(bytes)
+            }
         }
     }
 
     fn flush(&mut self) -> io::Result<()> {
         match self {
-            Output::Stdout(stdout) => stdout.flush(),
-            Output::File(file) => file.flush(),
-            Output::Beside { file, .. } => file.flush(),
+            Output::Itself(target) => target.flush(),
+            Output::Beside { file, begun, .. } => {
+                *begun = true;
+                file.flush()
+            }
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -11,10 +11,10 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signalfd::SignalFd;
 
 use super::judge::Notice;
-use super::{About, Baseline, End, Lost, Sink, Tracer, source};
+use super::{About, Baseline, End, Lost, Sink, Tracer, source, words};
 use crate::cli::Backend;
 use crate::cli::trace::SeccompBpf;
-use crate::event::{FdRecord, Strings, Wanted};
+use crate::event::{FdRecord, Strings, TraceEvent, Wanted};
 use crate::filter::Filter;
 use crate::guardian::Guardian;
 use crate::identity::Identity;
@@ -58,12 +58,17 @@ struct Trace<'a> {
     notices: Receiver<Notice>,
     signals: SignalFd,
     words: Vec<OsString>,
-    command: Option<(Pid, OwnedFd)>,
+    about: About,
+    /// Until COMMAND has begun: what has happened elsewhere. If it never does, nothing is written.
+    early: Option<Vec<TraceEvent>>,
+    command: Option<Pid>,
     ended: Option<ExitStatus>,
     /// What COMMAND has left behind is traced to its end.
     bound: bool,
     /// The status to exit with, once it is known.
     status: Option<u8>,
+    /// A signal has asked for the end.
+    by_signal: bool,
     /// Why nothing is written any more, and how many events the sink was not told of.
     failed: Option<(io::Error, u64)>,
 }
@@ -86,13 +91,18 @@ pub fn run(config: &Config, sink: &mut dyn Sink, report: Report) -> Result<u8, T
         notices,
         signals,
         words: config.command.clone(),
+        about,
+        early: Some(Vec::new()),
         command: None,
         ended: None,
         bound: false,
         status: None,
+        by_signal: false,
         failed: None,
     };
-    trace.do_write(|sink| sink.begin(&about));
+    if config.command.is_empty() {
+        trace.begin();
+    }
     trace.run()
 }
 
@@ -210,7 +220,9 @@ impl Trace<'_> {
             for notice in self.notices.drain() {
                 self.notice(notice);
             }
-            self.do_write(|sink| sink.idle());
+            if self.early.is_none() {
+                self.do_write(|sink| sink.idle());
+            }
             self.signals();
             if let Some(status) = self.status {
                 break status;
@@ -234,15 +246,13 @@ impl Trace<'_> {
 
     fn notice(&mut self, notice: Notice) {
         match notice {
-            Notice::Event(event) => {
-                if let Some((_, lost)) = &mut self.failed {
-                    *lost += 1;
-                }
-                self.do_write(|sink| sink.event(&event));
-            }
+            Notice::Event(event) => match &mut self.early {
+                Some(early) => early.push(event),
+                None => self.event(&event),
+            },
             Notice::Source(SourceEvent::Started(pid)) => {
-                self.command = sys::pidfd_open(pid).ok().map(|pidfd| (pid, pidfd));
-                self.do_write(|sink| sink.started(pid));
+                self.command = Some(pid);
+                self.begin();
             }
             Notice::Source(SourceEvent::CommandEnded(status)) => {
                 self.ended = Some(status);
@@ -265,6 +275,24 @@ impl Trace<'_> {
         }
     }
 
+    /// COMMAND has executed its program, or there is none.
+    fn begin(&mut self) {
+        let Some(early) = self.early.take() else { return };
+        let about = self.about.clone();
+        self.do_write(|sink| sink.begin(&about));
+        if let Some(pid) = self.command {
+            self.do_write(|sink| sink.started(pid));
+        }
+        early.iter().for_each(|event| self.event(event));
+    }
+
+    fn event(&mut self, event: &TraceEvent) {
+        if let Some((_, lost)) = &mut self.failed {
+            *lost += 1;
+        }
+        self.do_write(|sink| sink.event(event));
+    }
+
     /// Writes, unless that has failed before.
     fn do_write(&mut self, write: impl FnOnce(&mut dyn Sink) -> io::Result<()>) {
         if self.failed.is_none()
@@ -282,11 +310,30 @@ impl Trace<'_> {
             if by_terminal && !self.words.is_empty() && self.ended.is_none() {
                 continue;
             }
+            self.by_signal = true;
             self.status = Some(if self.words.is_empty() { 0 } else { 128 + signal as u8 });
         }
     }
 
+    /// COMMAND was never executed, and nothing is written. That it could not be has been said.
+    fn not_begun(&self, status: u8) -> u8 {
+        match self.ended {
+            Some(ended) => self.report.error(format!(
+                "COMMAND {} before it could be executed; nothing is written",
+                words::ended(ended.0)
+            )),
+            None if self.by_signal => self
+                .report
+                .error("a signal ended tracexec before COMMAND was executed; nothing is written"),
+            None => {}
+        }
+        status
+    }
+
     fn finish(self, status: u8) -> Result<u8, Trouble> {
+        if self.early.is_some() {
+            return Ok(self.not_begun(status));
+        }
         let lost = self.source.totals().map(Lost::from).unwrap_or_default();
         let end =
             End { status: self.ended.map(|status| status.0), time: sys::boot_time(), totals: lost };

@@ -3,6 +3,7 @@
 use nix::errno::Errno;
 
 use crate::event::Faults;
+use crate::moment::signals;
 
 /// Flags of open(2) beyond the mode, in the kernel's numbers: glibc has 0 for what 64 bits do without.
 const OPEN: [(u32, &str); 15] = [
@@ -29,6 +30,15 @@ const LARGE_FILE: (u32, &str) = if cfg!(any(target_arch = "x86_64", target_arch 
 } else {
     (0o400000, "O_LARGEFILE")
 };
+
+/// What became of a process, by its status of wait(2).
+pub fn ended(status: i32) -> String {
+    if libc::WIFEXITED(status) {
+        return format!("exited with status {}", libc::WEXITSTATUS(status));
+    }
+    let core = if libc::WCOREDUMP(status) { ", core dumped" } else { "" };
+    format!("was killed by {}{core}", signals::name(libc::WTERMSIG(status)))
+}
 
 /// The flags of a descriptor.
 pub fn open_flags(flags: u32) -> Vec<&'static str> {

@@ -127,7 +127,7 @@ impl Story {
     pub fn finish(mut self, status: i32, lost: Lost) -> PathBuf {
         let end = End { status: Some(status), time: self.time(), totals: lost };
         self.sink.finish(&end).unwrap();
-        self.output.replace(Output::Stdout(io::stdout())).complete().unwrap();
+        self.output.replace(Output::open(Path::new("-"), Kind::Whole).unwrap()).complete().unwrap();
         self.path
     }
 }

@@ -52,6 +52,8 @@ pub struct Watch<'object, J, E> {
     pub command: Pid,
     /// Whether it has executed anything.
     pub command_runs: bool,
+    /// The same, until it is told that it runs.
+    pub awaited: Option<Pid>,
     pub judge: J,
     pub tell: E,
 }
@@ -144,8 +146,9 @@ impl<J: Judge, E: Fn(SourceEvent)> Watch<'_, J, E> {
         mut command: Option<(Launched, std::os::fd::OwnedFd)>,
         mut roots: Option<Roots>,
     ) {
-        if let Some((child, _)) = &command {
-            (self.tell)(SourceEvent::Started(child.pid));
+        self.awaited = command.as_ref().map(|(child, _)| child.pid);
+        if !self.aim.records() {
+            self.begins(self.command);
         }
         // Where execs are recorded they come in numbers: a wake-up for each would cost what it tells of.
         let mut looks = false;
@@ -157,6 +160,8 @@ impl<J: Judge, E: Fn(SourceEvent)> Watch<'_, J, E> {
             let interest = |fd| PollFd::new(fd, PollFlags::POLLIN);
             let mut fds = vec![PollFd::new(events, awaited), interest(self.stops.ending().as_fd())];
             fds.extend(command.iter().map(|(_, pidfd)| interest(pidfd.as_fd())));
+            let begins = self.awaited.and(command.as_ref());
+            fds.extend(begins.iter().map(|(child, _)| interest(child.as_fd())));
             fds.extend(roots.iter().flat_map(Roots::pidfds).map(interest));
             let rest = roots.as_ref().and_then(Roots::look_again);
             let timeout = if looks { Some(LOOK_EVERY) } else { rest };
@@ -166,7 +171,15 @@ impl<J: Judge, E: Fn(SourceEvent)> Watch<'_, J, E> {
             let ready = |fd: Option<&PollFd<'_>>| fd.and_then(PollFd::any).unwrap_or_default();
             let ending = ready(fds.get(1));
             let ended = command.is_some() && ready(fds.get(2));
+            let known = begins.filter(|_| ended || ready(fds.get(3)));
             drop(fds);
+            if let Some((child, _)) = known {
+                match child.has_executed() {
+                    true => self.begins(child.pid),
+                    // It has failed, and is about to end.
+                    false => self.awaited = None,
+                }
+            }
             if ending {
                 return;
             }
@@ -189,6 +202,13 @@ impl<J: Judge, E: Fn(SourceEvent)> Watch<'_, J, E> {
                 self.count();
                 (self.tell)(SourceEvent::NothingLeft);
             }
+        }
+    }
+
+    /// COMMAND has begun, if that is this process and has not been told.
+    fn begins(&mut self, pid: Pid) {
+        if self.awaited.take_if(|awaited| *awaited == pid).is_some() {
+            (self.tell)(SourceEvent::Started(pid));
         }
     }
 
@@ -289,6 +309,7 @@ impl<J: Judge, E: Fn(SourceEvent)> Watch<'_, J, E> {
             // Before it was COMMAND it was ours.
             record.prev_comm = Part::default();
         }
+        self.begins(event.tgid);
         let ancestry = self.executing(event);
         if event.stopped != 0 {
             return self.stopped_one(event, record, ancestry);

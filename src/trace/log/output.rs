@@ -1,20 +1,18 @@
 //! Where the lines go.
 
-use std::fs::File;
-use std::io::{self, ErrorKind, IsTerminal, Write};
-use std::os::fd::AsFd;
-use std::os::unix::fs::FileTypeExt;
+use std::io::{self, ErrorKind, Write};
 use std::path::Path;
 
+use crate::report::Trouble;
 use crate::trace::rotate::Rotating;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use crate::trace::target::Target;
 
 /// What is kept until somebody has time.
 const ENOUGH: usize = 1 << 16;
 
-/// A file, or one of the standard streams, by a descriptor of our own.
+/// A file, or one of the standard streams, by a descriptor of our own. A file is as it was until it is begun.
 pub struct Output {
-    file: File,
+    target: Target,
     standard_error: bool,
     terminal: bool,
     /// How much goes into one write: into a pipe what does not get mixed up with what others write.
@@ -22,49 +20,60 @@ pub struct Output {
     pending: Vec<u8>,
     /// The reader has gone.
     gone: bool,
+    /// How large a file may become, and how many older ones stay.
+    limits: Option<(u64, u32)>,
     rotating: Option<Rotating>,
 }
 
 impl Output {
-    /// `-` is standard output, nothing is standard error. A file is emptied.
-    pub fn open(path: Option<&Path>) -> io::Result<Output> {
-        let file = match path {
-            None => io::stderr().as_fd().try_clone_to_owned()?.into(),
-            Some(path) if path == Path::new("-") => {
-                io::stdout().as_fd().try_clone_to_owned()?.into()
-            }
-            Some(path) => File::create(path)?,
+    /// `-` is standard output, nothing is standard error. A file is emptied when it is begun.
+    pub fn open(path: Option<&Path>) -> Result<Output, Trouble> {
+        let target = match path {
+            Some(path) => Target::open(path)?,
+            None => Target::standard_error().map_err(|error| {
+                Trouble::new(format!("cannot write to standard error: {error}"))
+                    .hint("-o names a file")
+            })?,
         };
-        Ok(Output { standard_error: path.is_none(), ..Output::of(file) })
+        Ok(Output { standard_error: path.is_none(), ..Output::of(target) })
     }
 
     /// A file that goes on, and begins anew when it has become too large.
-    pub fn rotating(path: &Path, most: u64, keep: u32) -> io::Result<Output> {
-        let rotating = Rotating::open(path, most, keep)?;
-        let file = File::options().append(true).open(path)?;
-        Ok(Output { rotating: Some(rotating), ..Output::of(file) })
+    pub fn rotating(path: &Path, most: u64, keep: u32) -> Result<Output, Trouble> {
+        Ok(Output { limits: Some((most, keep)), ..Output::of(Target::open(path)?) })
     }
 
-    fn of(file: File) -> Output {
-        let pipe = file.metadata().is_ok_and(|metadata| metadata.file_type().is_fifo());
+    fn of(target: Target) -> Output {
         Output {
-            terminal: file.is_terminal(),
-            most: if pipe { libc::PIPE_BUF } else { ENOUGH },
+            terminal: target.is_terminal(),
+            most: if target.is_pipe() { libc::PIPE_BUF } else { ENOUGH },
             standard_error: false,
             pending: Vec::new(),
             gone: false,
+            limits: None,
             rotating: None,
-            file,
+            target,
         }
     }
 
-    /// Where it goes in the end.
-    pub fn stream(&self) -> &File {
-        &self.file
+    pub fn is_terminal(&self) -> bool {
+        self.terminal
     }
 
     pub fn is_standard_error(&self) -> bool {
         self.standard_error
+    }
+
+    /// From here on the file is there.
+    pub fn begin(&mut self) -> io::Result<()> {
+        match self.limits {
+            None => self.target.begin().map(drop),
+            Some(_) if self.rotating.is_some() => Ok(()),
+            Some((most, keep)) => {
+                self.rotating = Some(Rotating::open(self.target.path(), most, keep)?);
+                Ok(())
+            }
+        }
     }
 
     /// A line, without its end. A terminal gets it at once, in one write, so that lines of COMMAND's do not
@@ -96,36 +105,25 @@ impl Output {
         }
     }
 
-    fn write(&mut self, mut bytes: &[u8]) -> io::Result<()> {
-        if let Some(rotating) = &mut self.rotating {
-            return rotating.write_all(bytes);
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.begin()?;
+        match &mut self.rotating {
+            Some(rotating) => rotating.write_all(bytes),
+            None => self.target.write_all(bytes),
         }
-        while !bytes.is_empty() {
-            match self.file.write(bytes) {
-                Ok(0) => return Err(ErrorKind::WriteZero.into()),
-                Ok(written) => bytes = &bytes[written..],
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                // COMMAND may have made the terminal, which is its too, one that does not block.
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    let mut fds = [PollFd::new(self.file.as_fd(), PollFlags::POLLOUT)];
-                    let _ = poll(&mut fds, PollTimeout::NONE);
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs::File;
     use std::io::Read;
 
     #[test]
     fn what_goes_into_a_pipe_goes_by_whole_lines_that_are_not_torn() {
         let (mut reader, writer) = io::pipe().unwrap();
-        let mut output = Output::of(File::from(std::os::fd::OwnedFd::from(writer)));
+        let mut output = Output::of(Target::of(File::from(std::os::fd::OwnedFd::from(writer))));
         let line = "x".repeat(1500);
         for _ in 0..3 {
             output.line(&line).unwrap();
@@ -141,7 +139,7 @@ mod tests {
     fn a_reader_that_has_gone_is_no_error() {
         let (reader, writer) = io::pipe().unwrap();
         drop(reader);
-        let mut output = Output::of(File::from(std::os::fd::OwnedFd::from(writer)));
+        let mut output = Output::of(Target::of(File::from(std::os::fd::OwnedFd::from(writer))));
         output.line("x").unwrap();
         output.flush().unwrap();
         output.line(&"x".repeat(ENOUGH)).unwrap();

@@ -239,9 +239,9 @@ fn other_kinds_of_lines_come_where_they_are_asked_for() {
 
 #[test]
 fn ends_are_told_in_words() {
-    assert_eq!(in_words(0), "exited with status 0");
-    assert_eq!(in_words(libc::SIGTERM), "was killed by SIGTERM");
-    assert_eq!(in_words(libc::SIGSEGV | 0x80), "was killed by SIGSEGV, core dumped");
+    assert_eq!(words::ended(0), "exited with status 0");
+    assert_eq!(words::ended(libc::SIGTERM), "was killed by SIGTERM");
+    assert_eq!(words::ended(libc::SIGSEGV | 0x80), "was killed by SIGSEGV, core dumped");
 }
 
 #[test]
