@@ -4,12 +4,16 @@
 //! the noise of a machine falls on all of them. Nothing is asserted: the
 //! targets are printed beside the results.
 
+#[path = "ratios/columns.rs"]
+mod columns;
 #[path = "ratios/figures.rs"]
 mod figures;
 #[path = "ratios/measure.rs"]
 mod measure;
 #[path = "ratios/project.rs"]
 mod project;
+#[path = "ratios/rows.rs"]
+mod rows;
 #[path = "ratios/table.rs"]
 mod table;
 
@@ -28,6 +32,7 @@ struct Plan {
     /// strace needs several milliseconds for a `posix_spawn`.
     execs_for_strace: u32,
     execs_for_memory: [u32; 2],
+    events_for_memory: [u32; 2],
     start_ups: usize,
     hits: usize,
 }
@@ -39,6 +44,7 @@ impl Plan {
             execs: 5_000,
             execs_for_strace: 500,
             execs_for_memory: [5_000, 100_000],
+            events_for_memory: [20_000, 1_000_000],
             start_ups: 51,
             hits: 20,
         };
@@ -47,6 +53,7 @@ impl Plan {
             plan.execs = 1_000;
             plan.execs_for_strace = 200;
             plan.execs_for_memory = [5_000, 20_000];
+            plan.events_for_memory = [5_000, 20_000];
         }
         if let Ok(text) = std::env::var("TRACEXEC_BENCH_ROUNDS") {
             plan.rounds = text

@@ -128,6 +128,11 @@ impl<S: AsRef<[u8]>> FromIterator<S> for Strings {
     }
 }
 
+/// Whether a file's name is one for the program that asks for it.
+pub fn is_self(filename: &[u8]) -> bool {
+    filename == b"/proc/self/exe" || filename == b"/proc/thread-self/exe"
+}
+
 /// What kind of file a descriptor refers to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FdKind {

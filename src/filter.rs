@@ -163,7 +163,7 @@ impl Filter {
         for leaf in self.program.leaves.iter().filter(|leaf| leaf.of == Of::Process) {
             match leaf.what {
                 What::Env(_) => asks.env = true,
-                What::Fd(_) | What::FdType(_) => asks.fds = true,
+                What::Fd(_) | What::FdType(_) => (asks.fds, asks.fd_details) = (true, true),
                 What::Cgroup | What::Unit | What::Container => asks.cgroup = true,
                 _ => {}
             }

@@ -111,7 +111,8 @@ impl Judge for Matcher {
         }
     }
 
-    fn recorded(&mut self, facts: &mut Recorded) {
+    fn recorded(&mut self, mut facts: Recorded) {
+        let facts = &mut facts;
         let faults = facts.record.all_faults();
         if self.matches(facts) {
             self.listed(facts, faults);

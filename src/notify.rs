@@ -1,7 +1,7 @@
 //! A channel whose receiving end can be polled beside other descriptors.
 
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, mpsc};
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
@@ -16,14 +16,24 @@ pub struct Sender<T> {
 /// Rung for the first of several values only.
 struct Bell {
     eventfd: EventFd,
-    rung: AtomicBool,
+    state: AtomicU8,
 }
+
+/// Whoever receives waits for the bell; or looks by himself before long; or has been rung for.
+const ASLEEP: u8 = 0;
+const AWAKE: u8 = 1;
+const RUNG: u8 = 2;
 
 /// Where those wait who have something to send that there is no room for.
 struct Gate {
-    /// `None`: whatever comes is taken.
-    room: Mutex<Option<usize>>,
+    room: Mutex<Room>,
     more: Condvar,
+}
+
+struct Room {
+    /// `None`: whatever comes is taken.
+    left: Option<usize>,
+    waiting: usize,
 }
 
 /// The receiving end; readable when something has come.
@@ -40,14 +50,15 @@ pub fn channel<T>() -> nix::Result<(Sender<T>, Receiver<T>)> {
 
 /// Makes a channel in which at most `most` values wait: then who sends waits, too.
 pub fn bounded<T>(most: usize) -> nix::Result<(Sender<T>, Receiver<T>)> {
-    ends(Some(Arc::new(Gate { room: Mutex::new(Some(most)), more: Condvar::new() })))
+    let room = Room { left: Some(most), waiting: 0 };
+    ends(Some(Arc::new(Gate { room: Mutex::new(room), more: Condvar::new() })))
 }
 
 fn ends<T>(gate: Option<Arc<Gate>>) -> nix::Result<(Sender<T>, Receiver<T>)> {
     let (sender, receiver) = mpsc::channel();
     let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
     let eventfd = EventFd::from_flags(flags)?;
-    let bell = Arc::new(Bell { eventfd, rung: AtomicBool::new(false) });
+    let bell = Arc::new(Bell { eventfd, state: AtomicU8::new(ASLEEP) });
     Ok((
         Sender { channel: sender, bell: Arc::clone(&bell), gate: gate.clone() },
         Receiver { channel: receiver, bell, gate },
@@ -57,16 +68,21 @@ fn ends<T>(gate: Option<Arc<Gate>>) -> nix::Result<(Sender<T>, Receiver<T>)> {
 impl Gate {
     fn pass(&self) {
         let mut room = self.room.lock().unwrap_or_else(PoisonError::into_inner);
-        while *room == Some(0) {
+        while room.left == Some(0) {
+            room.waiting += 1;
             room = self.more.wait(room).unwrap_or_else(PoisonError::into_inner);
+            room.waiting -= 1;
         }
-        *room = room.map(|room| room - 1);
+        room.left = room.left.map(|left| left - 1);
     }
 
     fn change(&self, change: impl FnOnce(usize) -> Option<usize>) {
         let mut room = self.room.lock().unwrap_or_else(PoisonError::into_inner);
-        *room = room.and_then(change);
-        self.more.notify_all();
+        room.left = room.left.and_then(change);
+        // It is a system call even where nobody waits.
+        if room.waiting > 0 {
+            self.more.notify_all();
+        }
     }
 }
 
@@ -83,22 +99,48 @@ impl<T> Clone for Sender<T> {
 impl<T> Sender<T> {
     /// Sends, or drops the value if nobody listens any more.
     pub fn send(&self, value: T) {
+        if self.put(value) && self.bell.state.swap(RUNG, Ordering::SeqCst) != RUNG {
+            self.bell.ring();
+        }
+    }
+
+    /// The same for what can wait as long as whoever receives is going to.
+    pub fn send_in_time(&self, value: T) {
+        let order = Ordering::SeqCst;
+        if self.put(value) && self.bell.state.compare_exchange(ASLEEP, RUNG, order, order).is_ok() {
+            self.bell.ring();
+        }
+    }
+
+    fn put(&self, value: T) -> bool {
         if let Some(gate) = &self.gate {
             gate.pass();
         }
-        if self.channel.send(value).is_ok() && !self.bell.rung.swap(true, Ordering::SeqCst) {
-            // It can fail only where its counter is full, and then it is readable.
-            let _ = self.bell.eventfd.write(1);
-        }
+        self.channel.send(value).is_ok()
+    }
+}
+
+impl Bell {
+    fn ring(&self) {
+        // It can fail only where its counter is full, and then it is readable.
+        let _ = self.eventfd.write(1);
     }
 }
 
 impl<T> Receiver<T> {
-    /// All that has come, without waiting.
+    /// All that has come, without waiting. What comes from here on rings again.
     pub fn drain(&self) -> Vec<T> {
+        self.take(ASLEEP)
+    }
+
+    /// The same by someone who will look again before long: what can wait does not ring.
+    pub fn drain_for_now(&self) -> Vec<T> {
+        self.take(AWAKE)
+    }
+
+    fn take(&self, state: u8) -> Vec<T> {
         let _ = self.bell.eventfd.read();
-        // What comes from here on rings again.
-        self.bell.rung.store(false, Ordering::SeqCst);
+        self.bell.state.store(state, Ordering::SeqCst);
         let values: Vec<T> = self.channel.try_iter().collect();
         if let Some(gate) = self.gate.as_ref().filter(|_| !values.is_empty()) {
             gate.change(|room| Some(room + values.len()));
@@ -130,6 +172,26 @@ impl<T> AsFd for Receiver<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+    #[test]
+    fn what_can_wait_rings_for_those_who_sleep_only() {
+        let (sender, receiver) = bounded(9).unwrap();
+        let rung = || {
+            let mut fds = [PollFd::new(receiver.as_fd(), PollFlags::POLLIN)];
+            poll(&mut fds, PollTimeout::ZERO).unwrap() > 0
+        };
+        sender.send_in_time(1);
+        assert!(rung());
+        assert_eq!(receiver.drain_for_now(), [1]);
+        sender.send_in_time(2);
+        assert!(!rung());
+        sender.send(3);
+        assert!(rung());
+        assert_eq!(receiver.drain(), [2, 3]);
+        sender.send_in_time(4);
+        assert!(rung());
+    }
 
     #[test]
     fn who_sends_too_much_waits_until_something_is_taken_or_all_is() {

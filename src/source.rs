@@ -44,7 +44,7 @@ pub trait Judge: Send {
     fn ruled_out(&mut self, _: &mut dyn Facts) {}
 
     /// An exec that was recorded, which may have failed; its process runs on.
-    fn recorded(&mut self, _: &mut Recorded) {}
+    fn recorded(&mut self, _: Recorded) {}
 
     /// A process was made, where all is recorded.
     fn begun(&mut self, _: Begun) {}

@@ -174,14 +174,15 @@ pub fn wait_tracee(pid: Pid) -> io::Result<Option<(Pid, c_int)>> {
     }
 }
 
-/// The same for all of them, with what an ended one has used; it does not block unless it is told to.
-/// `Ok(None)` means interrupted, or that nothing is there.
-pub fn wait_any_tracee(block: bool) -> io::Result<Option<(Pid, c_int, libc::rusage)>> {
+/// The same for all of them, with what an ended one has used if that is wanted, which costs something at every stop;
+/// it does not block unless it is told to. `Ok(None)` means interrupted, or that nothing is there.
+pub fn wait_any_tracee(block: bool, used: bool) -> io::Result<Option<(Pid, c_int, libc::rusage)>> {
     let mut status = 0;
     let mut usage = MaybeUninit::<libc::rusage>::zeroed();
+    let into = if used { usage.as_mut_ptr() } else { std::ptr::null_mut() };
     let flags = libc::__WALL | libc::__WNOTHREAD | if block { 0 } else { libc::WNOHANG };
-    // SAFETY: both are ours; the flags are the kernel's, see wait(2).
-    match unsafe { libc::wait4(-1, &mut status, flags, usage.as_mut_ptr()) } {
+    // SAFETY: both are ours, or the second is null; the flags are the kernel's, see wait(2).
+    match unsafe { libc::wait4(-1, &mut status, flags, into) } {
         -1 => {
             let error = io::Error::last_os_error();
             if error.kind() == io::ErrorKind::Interrupted { Ok(None) } else { Err(error) }
@@ -253,6 +254,13 @@ pub fn kill(pid: Pid, signal: c_int) -> io::Result<()> {
 pub fn tgkill(tgid: Pid, tid: Pid, signal: c_int) -> io::Result<()> {
     // SAFETY: takes numbers only.
     check(unsafe { libc::syscall(libc::SYS_tgkill, tgid, tid, signal) }).map(drop)
+}
+
+/// kcmp(2): whether descriptor `number` of two processes is one open file. `false` where the kernel does not tell.
+pub fn is_same_file(one: Pid, other: Pid, number: u32) -> bool {
+    const KCMP_FILE: c_int = 0;
+    // SAFETY: takes numbers only.
+    unsafe { libc::syscall(libc::SYS_kcmp, one, other, KCMP_FILE, number, number) == 0 }
 }
 
 /// Whether `tid` is a thread of process `tgid`.

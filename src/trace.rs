@@ -41,6 +41,10 @@ pub trait Sink {
         Ok(())
     }
     fn event(&mut self, event: &TraceEvent) -> io::Result<()>;
+    /// Somebody looks at it as it comes, perhaps between what COMMAND itself says.
+    fn is_watched(&self) -> bool {
+        false
+    }
     /// Nothing is there to be told at the moment: what people look at is to be shown by now.
     fn idle(&mut self) -> io::Result<()> {
         Ok(())

@@ -37,8 +37,8 @@ impl Judge for Collect {
         panic!("something was stopped");
     }
 
-    fn recorded(&mut self, facts: &mut Recorded) {
-        let _ = self.0.send(facts.record.clone());
+    fn recorded(&mut self, facts: Recorded) {
+        let _ = self.0.send(facts.record);
     }
 }
 

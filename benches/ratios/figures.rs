@@ -12,8 +12,16 @@ pub fn print(plan: &Plan, programs: &Programs) -> Result<()> {
     println!("| | ptrace | target | eBPF | target |");
     println!("|---|---|---|---|---|");
     for execs in plan.execs_for_memory {
-        let [ptrace, ebpf] = both(|backend| memory(programs, backend, execs))?;
+        let [ptrace, ebpf] = both(|backend| {
+            memory(&programs.storm("spawn", execs, &programs.tiny).watched(backend))
+        })?;
         println!("| peak memory over {execs} execs, MB | {ptrace:.1} | 8 | {ebpf:.1} | 30 |");
+    }
+    for events in plan.events_for_memory {
+        let [ptrace, ebpf] = both(|backend| collected_memory(programs, backend, events))?;
+        println!(
+            "| peak memory of collect -F json-stream over {events} events, MB | {ptrace:.1} | flat | {ebpf:.1} | flat |"
+        );
     }
     let runs = plan.start_ups;
     let [(start, end), (start_ebpf, end_ebpf)] =
@@ -37,13 +45,21 @@ fn both<T>(measure: impl Fn(&str) -> Result<T>) -> Result<[T; 2]> {
     Ok([measure("ptrace")?, measure("ebpf")?])
 }
 
+/// In megabytes, where each program is an event when its process begins, one when it is executed, and one when
+/// it ends.
+fn collected_memory(programs: &Programs, backend: &str, events: u32) -> Result<f64> {
+    let storm = programs.storm("spawn", events.div_ceil(3), &programs.tiny);
+    let failing_too: &[&str] = if backend == "ptrace" { &["--seccomp-bpf", "on"] } else { &[] };
+    let options = [&["--backend", backend], failing_too].concat();
+    memory(&storm.collected(&options, "/dev/null"))
+}
+
 /// In megabytes. The peak is read until the end, and lasts: at most the last
 /// two milliseconds go unseen.
-fn memory(programs: &Programs, backend: &str, execs: u32) -> Result<f64> {
-    eprintln!("memory over {execs} execs");
-    let job = programs.storm("spawn", execs, &programs.tiny).watched(backend);
+fn memory(job: &Job) -> Result<f64> {
+    eprintln!("memory of {job}");
     let mut peak = None;
-    watch(&job, Duration::from_secs(600), |pid| {
+    watch(job, Duration::from_secs(900), |pid| {
         // A zombie has none left; the last one read stands.
         peak = peak_memory(pid).or(peak);
     })?;

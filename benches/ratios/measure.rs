@@ -56,6 +56,17 @@ impl Job {
         self.under(words(&[&options[..], &debugger].concat()))
     }
 
+    /// Under `log` or `collect` with these options.
+    pub fn under_tracer(&self, subcommand: &str, options: &[&str]) -> Self {
+        let tracexec = env!("CARGO_BIN_EXE_tracexec");
+        self.under(words(&[&[tracexec, subcommand], options, &["--"]].concat()))
+    }
+
+    /// With everything that is known of it written to this file.
+    pub fn collected(&self, options: &[&str], output: &str) -> Self {
+        self.under_tracer("collect", &[&["-F", "json-stream", "-o", output], options].concat())
+    }
+
     fn stderr(&self) -> PathBuf {
         self.dir.join("stderr.txt")
     }

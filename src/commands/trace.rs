@@ -28,7 +28,7 @@ pub fn log(options: Log, global: &Global, report: Report) -> Result<u8, Trouble>
     let mut wanted = log::wanted(&options.shown);
     if options.journal {
         // Its fields are more than a line.
-        wanted = Wanted { exe: true, cwd: true, cgroup: true, ..wanted };
+        wanted = Wanted { exe: true, cwd: true, cgroup: true, owner: true, ..wanted };
     }
     let config = traced(options.traced, global, wanted)?;
     let output = match (&options.output, options.rotate) {
@@ -118,7 +118,8 @@ impl Form {
 fn wanted(format: Format) -> Wanted {
     match format {
         Format::CompileCommands => {
-            Wanted { fds: false, cgroup: false, ids: false, failures: false, ..Wanted::ALL }
+            let less = Wanted { fds: false, fd_details: false, cgroup: false, ..Wanted::ALL };
+            Wanted { owner: false, ids: false, failures: false, ..less }
         }
         _ => Wanted::ALL,
     }

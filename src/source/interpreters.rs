@@ -103,6 +103,9 @@ fn head_of(file: File) -> io::Result<Vec<u8>> {
 pub fn of(record: &ExecRecord, pid: impl FnOnce() -> Option<Pid>) -> Part<Vec<Vec<u8>>> {
     let lost = Part { value: None, faults: Faults::PATH_UNREADABLE };
     let Some(passed) = record.filename.value.as_deref() else { return lost };
+    if !may_have(record) {
+        return Part::of(Vec::new());
+    }
     let exe = record.exe.value.as_deref();
     if exe == Some(passed) {
         return Part::of(Vec::new());
@@ -133,6 +136,21 @@ pub fn of(record: &ExecRecord, pid: impl FnOnce() -> Option<Pid>) -> Part<Vec<Ve
     match exe {
         Some(exe) if record.result == 0 => checked(chain, &reach, exe, &at, lost),
         _ => Part::of(chain),
+    }
+}
+
+/// Whether something may run what was passed. To whatever does the kernel gives that name as an argument, see
+/// its binfmt_script.c and binfmt_misc.c.
+pub fn may_have(record: &ExecRecord) -> bool {
+    match (&record.filename.value, &record.argv.value) {
+        (Some(passed), Some(argv))
+            if record.result == 0
+                && record.filename.faults.is_empty()
+                && record.argv.faults.is_empty() =>
+        {
+            argv.strings.iter().skip(1).any(|argument| argument == passed)
+        }
+        _ => true,
     }
 }
 

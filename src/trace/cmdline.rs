@@ -177,7 +177,7 @@ fn file(record: &ExecRecord, lacking: &mut Vec<String>) -> (Vec<u8>, bool) {
     if !record.filename.faults.is_empty() {
         lacking.push(because("the file's name", record.filename.faults));
     }
-    if is_self(filename) {
+    if event::is_self(filename) {
         // In the shell it is the shell's.
         lacking.push(format!("the file was named {}", escape::text(filename)));
         return (exe.unwrap_or(filename).clone(), false);
@@ -195,11 +195,6 @@ fn file(record: &ExecRecord, lacking: &mut Vec<String>) -> (Vec<u8>, bool) {
         (None, _) => filename.clone(),
     };
     (file, false)
-}
-
-/// Whether a file is the program that asks for it.
-pub fn is_self(filename: &[u8]) -> bool {
-    filename == b"/proc/self/exe" || filename == b"/proc/thread-self/exe"
 }
 
 /// The descriptor that an execveat names a file by, and the path from there.

@@ -41,13 +41,13 @@ impl Judge for Tracer {
         stop.release();
     }
 
-    fn recorded(&mut self, facts: &mut Recorded) {
+    fn recorded(&mut self, mut facts: Recorded) {
         self.execs += 1;
         facts.record.id = self.execs;
         let parent = self.family.executed(&facts.record);
         let matches = match &self.filter {
             None => true,
-            Some(filter) => filter.judge(facts).answer == Answer::Yes,
+            Some(filter) => filter.judge(&mut facts).answer == Answer::Yes,
         };
         if self.filter.is_some() && facts.record.result == 0 {
             if matches {
@@ -57,22 +57,22 @@ impl Judge for Tracer {
             }
         }
         if matches {
-            let record = facts.record.clone();
-            self.tell.send(Notice::Event(TraceEvent::Exec(Box::new(Execution { record, parent }))));
+            let execution = Box::new(Execution { record: facts.record, parent });
+            self.tell.send_in_time(Notice::Event(TraceEvent::Exec(execution)));
         }
     }
 
     fn begun(&mut self, begun: Begun) {
         self.family.begun(begun);
         if self.filter.is_none() || self.told.contains(&begun.parent) {
-            self.tell.send(Notice::Event(TraceEvent::Begun(begun)));
+            self.tell.send_in_time(Notice::Event(TraceEvent::Begun(begun)));
         }
     }
 
     fn ended(&mut self, ended: Ended) {
         let exec = self.family.ended(&ended);
         if self.filter.is_none() || self.told.remove(&ended.pid) {
-            self.tell.send(Notice::Event(TraceEvent::Ended(Ended { exec, ..ended })));
+            self.tell.send_in_time(Notice::Event(TraceEvent::Ended(Ended { exec, ..ended })));
         }
     }
 }

@@ -50,17 +50,21 @@ struct Counts {
 pub fn wanted(shown: &Shown) -> Wanted {
     let execs = shown.shows(Kind::Exec);
     let in_line = shown.cmdline && (shown.stdio_in_cmdline || shown.fd_in_cmdline);
-    // What a script was given is not what runs it was given.
-    let scripts = shown.interpreter || shown.cmdline;
+    let fds = shown.fd != Amount::Nothing;
     Wanted {
         env: execs && (shown.env != Amount::Nothing || shown.cmdline),
-        cwd: execs && (shown.cwd || scripts),
-        exe: execs && (shown.resolve_proc_self_exe || scripts),
-        fds: execs && (shown.fd != Amount::Nothing || in_line),
+        cwd: execs && (shown.cwd || shown.cmdline),
+        exe: execs && shown.cmdline,
+        own_exe: execs && shown.resolve_proc_self_exe,
+        fds: execs && (fds || in_line),
+        // A command line may name a program by a descriptor that the exec has closed.
+        fd_details: execs && (in_line || (fds && (shown.cmdline || !shown.hide_cloexec_fds))),
         cgroup: false,
+        owner: false,
         ids: false,
         prev_comm: execs && shown.comm,
-        interpreters: execs && scripts,
+        // What a script was given is not what runs it was given.
+        interpreters: execs && (shown.interpreter || shown.cmdline),
         failures: execs,
         lives: shown.shows(Kind::NewChild),
     }
@@ -203,6 +207,10 @@ impl Sink for Log {
             TraceEvent::Exec(execution) => self.exec(execution),
             TraceEvent::Ended(_) => Ok(()),
         }
+    }
+
+    fn is_watched(&self) -> bool {
+        self.journal.is_none() && self.output.is_watched()
     }
 
     fn idle(&mut self) -> io::Result<()> {

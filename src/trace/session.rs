@@ -30,6 +30,8 @@ use crate::sys::{self, Inherited, Pid};
 
 /// How many events may wait to be written; then the source waits, and with it, over ptrace, what it traces.
 const MOST_WAITING: usize = 1 << 16;
+/// How long an event may wait for others with which it is written, in milliseconds.
+const PATIENCE: u16 = 10;
 
 /// A trace to be.
 #[derive(Debug)]
@@ -56,6 +58,8 @@ struct Trace<'a> {
     /// Ends the kernel's side when we do.
     _guardian: Option<Guardian>,
     notices: Receiver<Notice>,
+    /// Some came a moment ago, and more will: they need not wake us.
+    awake: bool,
     signals: SignalFd,
     words: Vec<OsString>,
     about: About,
@@ -89,6 +93,7 @@ pub fn run(config: &Config, sink: &mut dyn Sink, report: Report) -> Result<u8, T
         source,
         _guardian: guardian,
         notices,
+        awake: false,
         signals,
         words: config.command.clone(),
         about,
@@ -217,7 +222,7 @@ impl Trace<'_> {
     fn run(mut self) -> Result<u8, Trouble> {
         let status = loop {
             self.wait();
-            for notice in self.notices.drain() {
+            for notice in self.take() {
                 self.notice(notice);
             }
             if self.early.is_none() {
@@ -241,7 +246,19 @@ impl Trace<'_> {
         let interest = |fd| PollFd::new(fd, PollFlags::POLLIN);
         let mut fds = [interest(self.notices.as_fd()), interest(self.signals.as_fd())];
         // EINTR is as good as a wake-up.
-        let _ = poll(&mut fds, PollTimeout::NONE);
+        let timeout = if self.awake { PATIENCE.into() } else { PollTimeout::NONE };
+        let _ = poll(&mut fds, timeout);
+    }
+
+    /// What has come. Whoever reads a file later does not see whether we have been woken for each event, which would
+    /// cost what is traced more than most of the reading.
+    fn take(&mut self) -> Vec<Notice> {
+        if self.sink.is_watched() {
+            return self.notices.drain();
+        }
+        let some = self.notices.drain_for_now();
+        self.awake = !some.is_empty();
+        if self.awake { some } else { self.notices.drain() }
     }
 
     fn notice(&mut self, notice: Notice) {

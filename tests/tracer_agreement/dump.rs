@@ -56,8 +56,8 @@ impl Judge for Collect {
     fn exec(&mut self, _: &mut dyn Facts, _: Stop<'_>) {
         panic!("something was stopped");
     }
-    fn recorded(&mut self, facts: &mut Recorded) {
-        let _ = self.0.send(Told::Exec(Box::new(facts.record.clone())));
+    fn recorded(&mut self, facts: Recorded) {
+        let _ = self.0.send(Told::Exec(Box::new(facts.record)));
     }
     fn begun(&mut self, _: Begun) {
         let _ = self.0.send(Told::Begun);

@@ -325,7 +325,7 @@ impl<J: Judge, E: Fn(SourceEvent)> Watch<'_, J, E> {
             self.judge.ruled_out(&mut facts);
         } else if self.is_our_own(event) {
         } else if self.aim.records() {
-            self.judge.recorded(&mut facts);
+            self.judge.recorded(facts);
         } else if event.traced != 0 || event.stops_already != 0 {
             let mut control = Elsewhere { traced: event.traced != 0 };
             self.judge.exec(&mut facts, Stop::new(event.tgid, &mut control));
@@ -339,7 +339,7 @@ impl<J: Judge, E: Fn(SourceEvent)> Watch<'_, J, E> {
             Some(lineage) => lineage.place(event.kernel_tgid).ancestry,
             None => Box::new(Living::new(event.tgid, self.in_tree.then_some(event.depth))),
         };
-        self.judge.recorded(&mut Recorded::new(record, ancestry, None));
+        self.judge.recorded(Recorded::new(record, ancestry, None));
     }
 
     /// Whether it is a program of ours, which a terminal has started for us.

@@ -6,6 +6,7 @@
 //!   execs fail without a tracer: so our death ends it (PTRACE_O_EXITKILL).
 //! - [`Way::Calls`]: every system call stops on its way in and on its way out.
 
+mod files;
 mod pages;
 mod read;
 mod tasks;

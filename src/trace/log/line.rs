@@ -5,7 +5,7 @@ use super::paint::{Hue, Paint};
 use crate::cli::log::{Amount, Shown};
 use crate::escape;
 use crate::event::{self, ExecRecord, Faults, FdRecord, Part, Vector};
-use crate::trace::cmdline::{self, Redirect, command_line};
+use crate::trace::cmdline::{Redirect, command_line};
 use crate::trace::{Baseline, words};
 
 /// A line as it grows.
@@ -99,7 +99,7 @@ impl Line {
 
     fn filename(&mut self, record: &ExecRecord, shown: &Shown) {
         let exe = record.exe.value.as_ref().filter(|_| record.exe.faults.is_empty());
-        let is_self = record.filename.value.as_deref().is_some_and(cmdline::is_self);
+        let is_self = record.filename.value.as_deref().is_some_and(event::is_self);
         match exe {
             Some(exe) if is_self && shown.resolve_proc_self_exe => {
                 self.plain(" ");

@@ -76,6 +76,11 @@ impl Output {
         }
     }
 
+    /// Standard error may be COMMAND's, too.
+    pub fn is_watched(&self) -> bool {
+        self.terminal || self.standard_error
+    }
+
     /// A line, without its end. A terminal gets it at once, in one write, so that lines of COMMAND's do not
     /// come in between.
     pub fn line(&mut self, text: &str) -> io::Result<()> {

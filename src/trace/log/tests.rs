@@ -265,11 +265,14 @@ fn only_what_is_shown_is_recorded() {
     let wanted = |options: &[&str]| wanted(&shown(options));
     let usual = wanted(&[]);
     assert!(usual.env && usual.fds && usual.failures && usual.interpreters && !usual.lives);
+    assert!(usual.own_exe && !usual.exe && !usual.cwd && !usual.fd_details && !usual.owner);
+    assert!(wanted(&["--no-hide-cloexec-fds"]).fd_details);
     let little = wanted(&["--no-diff-env", "--no-diff-fd", "--no-show-interpreter"]);
     assert!(!little.env && !little.fds && !little.cwd && !little.interpreters);
     let cmdline = wanted(&["--show-cmdline", "--no-diff-fd"]);
     assert!(cmdline.env && cmdline.cwd && cmdline.exe && !cmdline.fds);
-    assert!(wanted(&["--show-cmdline", "--no-diff-fd", "--stdio-in-cmdline"]).fds);
+    let redirected = wanted(&["--show-cmdline", "--no-diff-fd", "--stdio-in-cmdline"]);
+    assert!(redirected.fds && redirected.fd_details);
     let lives = wanted(&["--events", "new-child"]);
     assert!(lives.lives && !lives.failures && !lives.env);
 }

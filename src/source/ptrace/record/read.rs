@@ -5,12 +5,13 @@
 //! program, as everywhere in tracexec: of a script argv begins with what runs it. Of one that fails they are
 //! what was passed, and still lies there when the call has come back.
 
+use super::files::Files;
 use super::pages::Pages;
 use super::tasks::Process;
 use crate::event::{
     ExecCall, ExecRecord, Faults, FdRecord, Namespace, Part, Reading, Strings, Vector, Wanted,
 };
-use crate::procfs::{self, FileSystems};
+use crate::procfs;
 use crate::source::interpreters;
 use crate::source::ptrace::arch;
 use crate::source::ptrace::memory::Stack;
@@ -25,14 +26,16 @@ pub struct Entered {
     envp: u64,
     /// Its vectors' pointers have 4 bytes.
     compat: bool,
+    /// Where it is wanted.
     comm: Part<Vec<u8>>,
+    /// Where those are wanted that a success closes.
     fds: Part<Vec<FdRecord>>,
 }
 
 /// Reads what is wanted.
 pub struct Reader {
     pub wanted: Wanted,
-    file_systems: FileSystems,
+    files: Files,
     ids: u64,
 }
 
@@ -49,7 +52,7 @@ fn unless<T>(wanted: bool, read: impl FnOnce() -> Part<T>) -> Part<T> {
 
 impl Reader {
     pub fn new(wanted: Wanted) -> Reader {
-        Reader { wanted, file_systems: FileSystems::default(), ids: 0 }
+        Reader { wanted, files: Files::new(), ids: 0 }
     }
 
     /// At the entry of a call by thread `tid`.
@@ -66,20 +69,9 @@ impl Reader {
             argv,
             envp,
             compat: exec.compat,
-            comm: part(procfs::comm(tid), Faults::COMM_UNREADABLE),
-            fds: self.fds(tid),
+            comm: unless(self.wanted.prev_comm, || comm(tid)),
+            fds: unless(self.wanted.fd_details, || self.files.whole(tid)),
         }
-    }
-
-    fn fds(&mut self, tid: Pid) -> Part<Vec<FdRecord>> {
-        if !self.wanted.fds {
-            return Part::default();
-        }
-        let mut read = part(procfs::open_files(tid), Faults::FDS_UNREADABLE);
-        for record in read.value.iter_mut().flatten() {
-            self.file_systems.name(tid, record);
-        }
-        read
     }
 
     /// At the stop after an exec. `before`: its call, where calls are seen.
@@ -97,13 +89,19 @@ impl Reader {
         let stack = registers.and_then(|registers| Stack::read_with(pid, &registers));
         self.fill_from_stack(&mut record, stack);
         record.comm = comm_after(pid, &record);
-        (record.prev_comm, record.fds) = match before {
-            Some(entered) => (entered.comm, entered.fds),
-            None => (Part { value: prev_comm, ..Part::default() }, self.fds(pid)),
+        let (comm, fds) = match before {
+            Some(entered) => (entered.comm, Some(entered.fds)),
+            None => (Part { value: prev_comm, ..Part::default() }, None),
         };
-        record.exe = unless(self.wanted.exe || self.wanted.interpreters, || {
-            part(procfs::link(pid, "exe"), Faults::PATH_UNREADABLE)
-        });
+        record.prev_comm = comm;
+        record.fds = match self.wanted.fd_details {
+            true => fds.unwrap_or_else(|| self.files.whole(pid)),
+            false => unless(self.wanted.fds, || self.files.targets(pid)),
+        };
+        let exe = self.wanted.exe
+            || (self.wanted.own_exe && names_itself(&record))
+            || (self.wanted.interpreters && interpreters::may_have(&record));
+        record.exe = unless(exe, || part(procfs::link(pid, "exe"), Faults::PATH_UNREADABLE));
         self.finish(&mut record, pid);
         record
     }
@@ -146,8 +144,12 @@ impl Reader {
         record.filename = pages.text(entered.filename, Faults::FILENAME_UNREADABLE);
         record.argv = pages.vector(entered.argv, word);
         record.env = unless(self.wanted.env, || pages.vector(entered.envp, word));
-        record.comm = entered.comm;
-        record.fds = entered.fds;
+        // Neither has a failure changed.
+        record.comm = if self.wanted.prev_comm { entered.comm } else { comm(tid) };
+        record.fds = match self.wanted.fd_details {
+            true => entered.fds,
+            false => unless(self.wanted.fds, || self.files.whole(tid)),
+        };
         self.finish(&mut record, tid);
         record
     }
@@ -155,7 +157,8 @@ impl Reader {
     /// What is read alike, whatever became of it.
     fn finish(&self, record: &mut ExecRecord, tid: Pid) {
         let wanted = self.wanted;
-        record.cwd = unless(wanted.cwd || wanted.interpreters, || {
+        let interpreters = wanted.interpreters && interpreters::may_have(record);
+        record.cwd = unless(wanted.cwd || interpreters, || {
             part(procfs::link(tid, "cwd"), Faults::PATH_UNREADABLE)
         });
         if wanted.cgroup {
@@ -199,6 +202,9 @@ impl Reader {
             mount_namespace: Reading::Unknown,
             faults: Faults::empty(),
         };
+        if !self.wanted.owner && !self.wanted.ids {
+            return record;
+        }
         match procfs::credentials(tid) {
             Ok(found) => {
                 record.parent = Reading::Known(found.parent as u32);
@@ -214,6 +220,15 @@ impl Reader {
     }
 }
 
+fn comm(tid: Pid) -> Part<Vec<u8>> {
+    part(procfs::comm(tid), Faults::COMM_UNREADABLE)
+}
+
+/// Whether the file name is one under which a program finds itself.
+fn names_itself(record: &ExecRecord) -> bool {
+    record.filename.value.as_deref().is_some_and(crate::event::is_self)
+}
+
 /// The name that the kernel gives to a new program: its file's, of a script the script's, cut to 15 bytes. By a
 /// descriptor alone it depends on the kernel.
 fn comm_after(pid: Pid, record: &ExecRecord) -> Part<Vec<u8>> {
@@ -224,7 +239,7 @@ fn comm_after(pid: Pid, record: &ExecRecord) -> Part<Vec<u8>> {
             let name = crate::event::basename(name);
             Part::of(name[..name.len().min(15)].to_vec())
         }
-        None => part(procfs::comm(pid), Faults::COMM_UNREADABLE),
+        None => comm(pid),
     }
 }
 

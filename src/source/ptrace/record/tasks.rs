@@ -62,6 +62,11 @@ impl Tasks {
         self.processes.get(self.threads.get(&tid).unwrap_or(&tid))
     }
 
+    /// Whether any process has more than one thread, or may have.
+    pub fn have_threads(&self) -> bool {
+        !(self.threads.is_empty() && self.early.is_empty())
+    }
+
     /// How many processes there are.
     pub fn len(&self) -> usize {
         self.processes.len()

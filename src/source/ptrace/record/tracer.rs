@@ -55,6 +55,7 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
             tasks.enter(process.pid, process.depth, process.began, &process.threads);
         }
         // Where calls are seen, the name before is read at them.
+        let wanted = Wanted { prev_comm: wanted.prev_comm || keep.prev_comm, ..wanted };
         let keep = Keep { prev_comm: way == Way::Execs, ..keep };
         Tracer {
             way,
@@ -79,7 +80,7 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
                 return;
             }
             let block = !self.tasks.waits();
-            match sys::wait_any_tracee(block) {
+            match sys::wait_any_tracee(block, self.lives) {
                 Ok(Some((tid, status, usage))) => self.stopped(tid, status, &usage),
                 Ok(None) if !block => self.let_orphans_run(),
                 Ok(None) => {}
@@ -161,7 +162,7 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
         let process = self.process(tid);
         let record = self.reader.failed(tid, &process, entered, result);
         let ancestry = self.place(tid).ancestry;
-        self.judge.recorded(&mut Recorded::new(record, ancestry, None));
+        self.judge.recorded(Recorded::new(record, ancestry, None));
     }
 
     fn place(&self, pid: Pid) -> Place {
@@ -176,7 +177,11 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
         if begins {
             (self.tell)(SourceEvent::Started(pid));
         }
-        let before = sys::event_message(pid).map_or(pid, |tid| tid as Pid);
+        // Which of its threads has done it is no question where there is one.
+        let mut before = pid;
+        if self.tasks.have_threads() {
+            before = sys::event_message(pid).map_or(pid, |tid| tid as Pid);
+        }
         if before != pid {
             self.tasks.executed(before);
         }
@@ -197,7 +202,7 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
         if let Some(lineage) = &mut self.lineage {
             lineage.executed(pid, &mut facts as &mut dyn Facts);
         }
-        self.judge.recorded(&mut facts);
+        self.judge.recorded(facts);
         self.resume(pid, 0);
     }
 
