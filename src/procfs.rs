@@ -1,6 +1,7 @@
 //! What is read from /proc, see proc(5).
 
 mod credentials;
+mod descriptors;
 mod fdinfo;
 mod mounts;
 
@@ -15,10 +16,11 @@ use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
 use crate::cgroup::Cgroup;
-use crate::event::{Faults, Fd, FdKind, FdRecord, Namespace};
+use crate::event::Namespace;
 use crate::sys::{self, Pid};
 
 pub use credentials::{Credentials, credentials};
+pub use descriptors::{fd, fds, open_files};
 pub use mounts::FileSystems;
 
 /// The inode of the machine's first pid namespace (PROC_PID_INIT_INO in the kernel).
@@ -364,76 +366,6 @@ pub fn own_root_mount() -> Option<u32> {
     root.split(' ').next()?.parse().ok()
 }
 
-/// Descriptor `number` of a process; `Ok(None)` if it is not open.
-pub fn fd(pid: Pid, number: u32) -> io::Result<Option<Fd>> {
-    let name = format!("fd/{number}");
-    let target = match link(pid, &name) {
-        Ok(target) => target,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    let kind = match fs::metadata(path(pid, &name)) {
-        Ok(metadata) => kind(&target, &metadata),
-        Err(_) => FdKind::Anon,
-    };
-    Ok(Some(Fd { number, target, kind }))
-}
-
-fn kind(target: &[u8], metadata: &fs::Metadata) -> FdKind {
-    let device = (nix::sys::stat::major(metadata.rdev()), nix::sys::stat::minor(metadata.rdev()));
-    FdKind::of(metadata.mode(), device, target.starts_with(b"anon_inode:"))
-}
-
-/// All open descriptors of a process, by number.
-pub fn fds(pid: Pid) -> io::Result<Vec<Fd>> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(path(pid, "fd"))? {
-        let number = entry?.file_name().to_string_lossy().parse();
-        if let Ok(number) = number {
-            found.extend(fd(pid, number)?);
-        }
-    }
-    found.sort_by_key(|fd| fd.number);
-    Ok(found)
-}
-
-/// All open descriptors of a process with what `/proc/PID/fdinfo` tells of them, by number.
-pub fn open_files(pid: Pid) -> io::Result<Vec<FdRecord>> {
-    Ok(fds(pid)?.into_iter().map(|fd| file_record(pid, fd)).collect())
-}
-
-/// A descriptor of which nothing more is known.
-fn untold(fd: Fd) -> FdRecord {
-    FdRecord {
-        flags: 0,
-        close_on_exec: false,
-        position: 0,
-        mount_id: 0,
-        inode: 0,
-        file_system: Vec::new(),
-        faults: Faults::empty(),
-        fd,
-    }
-}
-
-/// What can be told of a descriptor; what cannot is told as a fault.
-fn file_record(pid: Pid, fd: Fd) -> FdRecord {
-    let mut record = untold(fd);
-    let number = record.fd.number;
-    match read_small(&path(pid, &format!("fdinfo/{number}"))) {
-        Ok(text) => fdinfo::parse(&text, &mut record),
-        Err(_) => record.faults |= Faults::FLAGS_UNREADABLE,
-    }
-    if record.inode == 0 {
-        // Before Linux 5.14 it is not in fdinfo.
-        match fs::metadata(path(pid, &format!("fd/{number}"))) {
-            Ok(metadata) => record.inode = metadata.ino(),
-            Err(_) => record.faults |= Faults::INODE_UNREADABLE,
-        }
-    }
-    record
-}
-
 /// The variables in an environment block.
 pub fn variables(block: &[u8]) -> impl Iterator<Item = (OsString, OsString)> {
     let os = |bytes: &[u8]| OsString::from_vec(bytes.to_vec());
@@ -455,8 +387,9 @@ pub fn fuzz(bytes: &[u8]) {
         let _ = auxiliary(bytes, word, 0x4141_4141);
     }
     credentials::fuzz(bytes);
-    let fd = Fd { number: 3, target: bytes.to_vec(), kind: FdKind::Anon };
-    let mut record = untold(fd);
+    let kind = crate::event::FdKind::Anon;
+    let mut record =
+        descriptors::untold(crate::event::Fd { number: 3, target: bytes.to_vec(), kind });
     fdinfo::parse(bytes, &mut record);
     mounts::fuzz(bytes, &mut record);
 }

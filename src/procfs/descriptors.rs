@@ -1,0 +1,79 @@
+//! The descriptors of a process: what they point to, and what `/proc/PID/fdinfo` tells of them.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+
+use super::{fdinfo, link, path, read_small};
+use crate::event::{Faults, Fd, FdKind, FdRecord};
+use crate::sys::Pid;
+
+/// Descriptor `number` of a process; `Ok(None)` if it is not open.
+pub fn fd(pid: Pid, number: u32) -> io::Result<Option<Fd>> {
+    let name = format!("fd/{number}");
+    let target = match link(pid, &name) {
+        Ok(target) => target,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let kind = match fs::metadata(path(pid, &name)) {
+        Ok(metadata) => kind(&target, &metadata),
+        Err(_) => FdKind::Anon,
+    };
+    Ok(Some(Fd { number, target, kind }))
+}
+
+fn kind(target: &[u8], metadata: &fs::Metadata) -> FdKind {
+    let device = (nix::sys::stat::major(metadata.rdev()), nix::sys::stat::minor(metadata.rdev()));
+    FdKind::of(metadata.mode(), device, target.starts_with(b"anon_inode:"))
+}
+
+/// All open descriptors of a process, by number.
+pub fn fds(pid: Pid) -> io::Result<Vec<Fd>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(path(pid, "fd"))? {
+        let number = entry?.file_name().to_string_lossy().parse();
+        if let Ok(number) = number {
+            found.extend(fd(pid, number)?);
+        }
+    }
+    found.sort_by_key(|fd| fd.number);
+    Ok(found)
+}
+
+/// All open descriptors of a process with what `/proc/PID/fdinfo` tells of them, by number.
+pub fn open_files(pid: Pid) -> io::Result<Vec<FdRecord>> {
+    Ok(fds(pid)?.into_iter().map(|fd| file_record(pid, fd)).collect())
+}
+
+/// A descriptor of which nothing more is known.
+pub(super) fn untold(fd: Fd) -> FdRecord {
+    FdRecord {
+        flags: 0,
+        close_on_exec: false,
+        position: 0,
+        mount_id: 0,
+        inode: 0,
+        file_system: Vec::new(),
+        faults: Faults::empty(),
+        fd,
+    }
+}
+
+/// What can be told of a descriptor; what cannot is told as a fault.
+fn file_record(pid: Pid, fd: Fd) -> FdRecord {
+    let mut record = untold(fd);
+    let number = record.fd.number;
+    match read_small(&path(pid, &format!("fdinfo/{number}"))) {
+        Ok(text) => fdinfo::parse(&text, &mut record),
+        Err(_) => record.faults |= Faults::FLAGS_UNREADABLE,
+    }
+    if record.inode == 0 {
+        // Before Linux 5.14 it is not in fdinfo.
+        match fs::metadata(path(pid, &format!("fd/{number}"))) {
+            Ok(metadata) => record.inode = metadata.ino(),
+            Err(_) => record.faults |= Faults::INODE_UNREADABLE,
+        }
+    }
+    record
+}
