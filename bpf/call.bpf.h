@@ -39,12 +39,16 @@ enum { EXECVE = 221, EXECVEAT = 281, COMPAT_EXECVE = 11, COMPAT_EXECVEAT = 387, 
 
 enum which_call { NO_EXEC, IS_EXECVE, IS_EXECVEAT };
 
+/* Whether it can be one of the calls, by its number alone. This is all that every other call costs. */
+static __always_inline u32 may_be_exec(s64 number)
+{
+    return number == EXECVE || number == EXECVEAT || number == COMPAT_EXECVE || number == COMPAT_EXECVEAT ||
+           number == X32_EXECVE || number == X32_EXECVEAT;
+}
+
 /* Which of the calls it is, and whether its pointers have 4 bytes. */
 static __always_inline enum which_call which_call(struct task_struct *task, s64 number, u32 *compat)
 {
-    if (number != EXECVE && number != EXECVEAT && number != COMPAT_EXECVE && number != COMPAT_EXECVEAT &&
-        number != X32_EXECVE && number != X32_EXECVEAT)
-        return NO_EXEC;
     *compat = is_compat(task);
     if (*compat)
         return number == COMPAT_EXECVE ? IS_EXECVE : number == COMPAT_EXECVEAT ? IS_EXECVEAT : NO_EXEC;

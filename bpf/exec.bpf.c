@@ -291,10 +291,10 @@ int record_exec(struct trace_event_raw_sched_process_exec *ctx)
 SEC("tp/raw_syscalls/sys_enter")
 int handle_enter(struct trace_event_raw_sys_enter *ctx)
 {
+    if (!may_be_exec(ctx->id) || !enabled)
+        return 0;
     struct task_struct *task = (void *)bpf_get_current_task();
     struct call call = {};
-    if (!enabled)
-        return 0;
     enum which_call which = which_call(task, ctx->id, &call.compat);
     if (which == NO_EXEC)
         return 0;
@@ -316,6 +316,8 @@ int handle_enter(struct trace_event_raw_sys_enter *ctx)
 SEC("tp/raw_syscalls/sys_exit")
 int handle_return(struct trace_event_raw_sys_exit *ctx)
 {
+    if (!may_be_exec(ctx->id))
+        return 0;
     s32 tid = bpf_get_current_pid_tgid();
     struct call *call = bpf_map_lookup_elem(&calls, &tid);
     if (!call)
@@ -330,6 +332,8 @@ int handle_return(struct trace_event_raw_sys_exit *ctx)
 SEC("tp/raw_syscalls/sys_exit")
 int handle_return_late(struct trace_event_raw_sys_exit *ctx)
 {
+    if (!may_be_exec(ctx->id))
+        return 0;
     s32 tid = bpf_get_current_pid_tgid();
     struct call *call = bpf_map_lookup_elem(&calls, &tid);
     if (!call)

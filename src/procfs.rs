@@ -37,16 +37,20 @@ pub fn path(pid: Pid, name: &str) -> PathBuf {
 /// A short file, in as few calls as can be: a size that is asked for tells nothing in /proc.
 fn read_small(path: &Path) -> io::Result<Vec<u8>> {
     let mut file = fs::File::open(path)?;
-    let mut text = vec![0; 4096];
-    let mut len = 0;
+    let mut page = [0; 4096];
+    let mut len = file.read(&mut page)?;
+    // What has room in one page comes at once.
+    if len < page.len() {
+        return Ok(page[..len].to_vec());
+    }
+    let mut text = page.to_vec();
     loop {
+        text.resize(2 * len, 0);
         len += file.read(&mut text[len..])?;
-        // What has room in one page comes at once.
         if len < text.len() {
             text.truncate(len);
             return Ok(text);
         }
-        text.resize(2 * len, 0);
     }
 }
 
@@ -83,11 +87,11 @@ pub fn as_seen_by(pid: Pid, name: &[u8]) -> PathBuf {
 
 /// `/proc/PID/comm`, without its newline.
 pub fn comm(pid: Pid) -> io::Result<Vec<u8>> {
-    let mut comm = read_small(&path(pid, "comm"))?;
-    if comm.last() == Some(&b'\n') {
-        comm.pop();
-    }
-    Ok(comm)
+    let mut file = fs::File::open(path(pid, "comm"))?;
+    // It has 16 bytes, those of the kernel's own threads up to 64.
+    let mut text = [0; 128];
+    let len = file.read(&mut text)?;
+    Ok(text[..len].strip_suffix(b"\n").unwrap_or(&text[..len]).to_vec())
 }
 
 /// What `/proc/PID/stat` says, as far as it is needed.

@@ -57,7 +57,9 @@ pub fn stop_at_execs() -> bool {
             && libc::syscall(
                 libc::SYS_seccomp,
                 libc::SECCOMP_SET_MODE_FILTER,
-                0,
+                // The filter hides nothing from whom it watches: before Linux 5.16 it would else be slowed down as
+                // a sandbox is.
+                libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW,
                 &raw const program,
             ) == 0
     }
