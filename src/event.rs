@@ -238,6 +238,10 @@ pub trait Facts {
     fn cgroup(&mut self) -> Reading<&Cgroup>;
     /// The number by which `/proc/PID/ns` names a namespace.
     fn namespace(&mut self, which: Namespace) -> Reading<u32>;
+    /// Why the exec failed; missing of one that did not.
+    fn errno(&mut self) -> Reading<u32> {
+        Reading::Missing
+    }
     /// The parent's id, as `/proc` says now.
     fn ppid(&mut self) -> Reading<u32>;
     /// How many parents lie between this process and COMMAND, whose depth is 0.

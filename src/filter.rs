@@ -94,14 +94,31 @@ impl Filter {
         Filter::of_moments(expressions, names, Moments::EXEC)
     }
 
+    /// The same for execs that have failed, too, which have a field of their own.
+    pub fn of_records<B: AsRef<[u8]>>(
+        expressions: &[B],
+        names: Arc<dyn Names>,
+    ) -> Result<Filter, FilterError> {
+        Filter::compile(expressions, names, Moments::EXEC, true)
+    }
+
     /// The same for other moments than the exec, which have fields of their own.
     pub fn of_moments<B: AsRef<[u8]>>(
         expressions: &[B],
         names: Arc<dyn Names>,
         moments: Moments,
     ) -> Result<Filter, FilterError> {
+        Filter::compile(expressions, names, moments, false)
+    }
+
+    fn compile<B: AsRef<[u8]>>(
+        expressions: &[B],
+        names: Arc<dyn Names>,
+        moments: Moments,
+        of_records: bool,
+    ) -> Result<Filter, FilterError> {
         let names = NameCache::new(names);
-        let program = compile::compile(expressions, &names, moments)?;
+        let program = compile::compile(expressions, &names, moments, of_records)?;
         Ok(Filter { program, names })
     }
 

@@ -430,7 +430,7 @@ fn a_mistake_in_a_field_is_told_with_what_could_be_meant() {
             "compare it with something: `comm~...`",
         ),
         ("signal=SEGV", "`signal` is not available here: it comes only with --on crash", ""),
-        ("errno=2", "`errno` is not available here: it comes only in log and collect", ""),
+        ("errno=2", "`errno` is not available here: it comes only in log, collect and report", ""),
     ] {
         let (told, _, helped) = mistake(expression);
         assert_eq!((told.as_str(), helped.as_str()), (message, hint), "{expression}");

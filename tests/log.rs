@@ -42,6 +42,14 @@ fn each_exec_has_its_line_failed_ones_too() {
         assert!(lines.last().unwrap() == ": COMMAND exited with status 1", "{log}");
         // What COMMAND was before is no program of the user's.
         assert!(lines[0].starts_with(": \"") && lines[0].contains("sh"), "{log}");
+        // Those that failed so.
+        for (filter, count) in [("errno", 2), ("errno=eacces", 1), ("errno in (13, ENOENT)", 2)] {
+            let outcome = run(&world, backend, &["-o", "log", "-m", filter], line);
+            assert_eq!(outcome.code(), 1, "{}", outcome.stderr);
+            let log = fs::read_to_string(world.path("log")).unwrap();
+            let failed = log.lines().filter(|line| line.contains("] = -")).count();
+            assert_eq!((failed, log.lines().count()), (count, count + 1), "{filter}: {log}");
+        }
         // Without those that fail.
         let outcome = run(&world, backend, &["-o", "log", "--successful-only"], line);
         assert_eq!(outcome.code(), 1, "{}", outcome.stderr);

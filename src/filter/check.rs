@@ -3,6 +3,7 @@
 use std::ops::RangeInclusive;
 
 use memchr::memmem::Finder;
+use nix::errno::Errno;
 
 use super::ast::{Check, Op, Test};
 use super::error::{Fault, Span, visible};
@@ -34,6 +35,7 @@ pub(super) fn test(test: &Test, places: &Places, names: &NameCache) -> Result<(W
         Kind::Number => asked.number(),
         Kind::Time => asked.time(),
         Kind::Signal => asked.signal(),
+        Kind::Errno => asked.errno(),
         Kind::FdType => asked.fd_type(),
         Kind::Nothing => Err(asked
             .misfit("`parent` has no value: it exists or it does not")
@@ -251,13 +253,31 @@ impl Asked<'_> {
         Ok((What::Age, Want::Number(vec![range])))
     }
 
-    fn signal(&self) -> Result<(What, Want), Fault> {
-        if self.op != Op::Equal {
-            let op = self.op.text();
-            return Err(self
-                .misfit(format!("`{op}` is not for `signal`"))
-                .hint("the operators for it are = != in"));
+    /// It has no order.
+    fn is_for_names(&self) -> Result<(), Fault> {
+        if self.op == Op::Equal {
+            return Ok(());
         }
+        let (op, field) = (self.op.text(), self.field_text());
+        Err(self
+            .misfit(format!("`{op}` is not for `{field}`"))
+            .hint("the operators for it are = != in"))
+    }
+
+    fn errno(&self) -> Result<(What, Want), Fault> {
+        self.is_for_names()?;
+        let mut wanted = Vec::with_capacity(self.values.len());
+        for (at, value) in self.values.iter().enumerate() {
+            let errno = errno(value).ok_or_else(|| {
+                Fault::new(self.value_span(at), "expected an error, as in `errno=ENOENT`")
+            })?;
+            wanted.push(errno..=errno);
+        }
+        Ok((What::Errno, Want::Number(wanted)))
+    }
+
+    fn signal(&self) -> Result<(What, Want), Fault> {
+        self.is_for_names()?;
         let mut wanted = Vec::with_capacity(self.values.len());
         for (at, value) in self.values.iter().enumerate() {
             let fault = |message: String| Fault::new(self.value_span(at), message);
@@ -276,12 +296,7 @@ impl Asked<'_> {
     }
 
     fn fd_type(&self) -> Result<(What, Want), Fault> {
-        if self.op != Op::Equal {
-            let (op, field) = (self.op.text(), self.field_text());
-            return Err(self
-                .misfit(format!("`{op}` is not for `{field}`"))
-                .hint("the operators for it are = != in"));
-        }
+        self.is_for_names()?;
         let mut kinds = Vec::with_capacity(self.values.len());
         for (at, value) in self.values.iter().enumerate() {
             let kind = FdKind::ALL.into_iter().find(|kind| kind.name().as_bytes() == value);
@@ -291,6 +306,20 @@ impl Asked<'_> {
             })?);
         }
         Ok((self.field.what.clone(), Want::Kind(kinds)))
+    }
+}
+
+/// The number of an error that the system knows, by its name or as it is.
+fn errno(value: &[u8]) -> Option<u32> {
+    const MOST: i32 = 4095; // MAX_ERRNO, include/linux/err.h
+    let known = |&number: &i32| Errno::from_raw(number) != Errno::UnknownErrno;
+    let name = |number: i32| format!("{:?}", Errno::from_raw(number));
+    match number(value) {
+        Some(number) => Some(number).filter(|&number| known(&(number as i32))),
+        None => (1..=MOST)
+            .filter(known)
+            .find(|&number| value.eq_ignore_ascii_case(name(number).as_bytes()))
+            .map(|number| number as u32),
     }
 }
 

@@ -49,8 +49,10 @@ pub(super) fn compile<B: AsRef<[u8]>>(
     texts: &[B],
     names: &NameCache,
     moments: Moments,
+    of_records: bool,
 ) -> Result<Program, FilterError> {
-    let mut compiler = Compiler { names, moments, leaves: Vec::new(), keep: Keep::default() };
+    let (leaves, keep) = (Vec::new(), Keep::default());
+    let mut compiler = Compiler { names, moments, of_records, leaves, keep };
     let mut expressions = Vec::new();
     let mut roots = Vec::new();
     for text in texts {
@@ -69,6 +71,8 @@ pub(super) fn compile<B: AsRef<[u8]>>(
 struct Compiler<'a> {
     names: &'a NameCache,
     moments: Moments,
+    /// Whether failed execs are judged, too.
+    of_records: bool,
     leaves: Vec<Leaf>,
     keep: Keep,
 }
@@ -105,12 +109,13 @@ impl Compiler<'_> {
         }
     }
 
-    /// A field of moments that were not asked for is a mistake.
-    fn fits_the_moments(&self, what: &What, places: &Places) -> Result<(), Fault> {
+    /// A field of what is not looked at is a mistake.
+    fn is_there(&self, what: &What, places: &Places) -> Result<(), Fault> {
         let (missing, needs) = match what {
-            What::Signal => (!self.moments.crash, "--on crash"),
-            What::Status => (!self.moments.fail, "--on fail"),
-            What::Age => (!self.moments.follow(), "--on crash, fail or hang"),
+            What::Signal => (!self.moments.crash, "with --on crash"),
+            What::Status => (!self.moments.fail, "with --on fail"),
+            What::Age => (!self.moments.follow(), "with --on crash, fail or hang"),
+            What::Errno => (!self.of_records, "in log, collect and report"),
             _ => (false, ""),
         };
         if !missing {
@@ -119,7 +124,7 @@ impl Compiler<'_> {
         let name = what.name();
         Err(Fault::new(
             places.field.clone(),
-            format!("`{name}` is not available here: it comes only with {needs}"),
+            format!("`{name}` is not available here: it comes only {needs}"),
         ))
     }
 
@@ -168,7 +173,7 @@ impl Compiler<'_> {
         // The parser notes the place of every test it returns.
         let places = places.ok_or_else(|| Fault::new(0..0, "the place of a test is lost"))?;
         let (what, want) = check::test(test, places, self.names)?;
-        self.fits_the_moments(&what, places)?;
+        self.is_there(&what, places)?;
         test.field.keep(&mut self.keep);
         let positive = positive != test.is_negated();
         self.leaves.push(Leaf {

@@ -265,6 +265,7 @@ fn exists(what: &What, facts: &mut dyn Facts) -> Answer {
         What::Env(name) => answer(facts.env(name), |_| true),
         What::Interpreter => answer(facts.interpreter(), |_| true),
         What::Cgroup | What::Unit | What::Container => answer(surroundings(what, facts), |_| true),
+        What::Errno => answer(facts.errno(), |_| true),
         What::Parent => answer(facts.ancestors(), |images| !images.is_empty()),
         _ => Answer::Unknown,
     }
@@ -287,6 +288,7 @@ fn number(what: &What, facts: &mut dyn Facts) -> Reading<u32> {
         What::Ppid => facts.ppid(),
         What::Depth => facts.depth(),
         What::Namespace(which) => facts.namespace(*which),
+        What::Errno => facts.errno(),
         _ => Reading::Unknown,
     }
 }

@@ -70,6 +70,8 @@ pub enum What {
     Signal,
     /// The status with which it is about to exit.
     Status,
+    /// Why the exec failed, of one that did.
+    Errno,
     /// Since its exec.
     Age,
     /// Whether what has happened is meant by default, as to its signal, and as to its status. It is not
@@ -90,13 +92,14 @@ pub(super) enum Kind {
     /// In milliseconds.
     Time,
     Signal,
+    Errno,
     FdType,
     /// No value at all: it exists or it does not.
     Nothing,
 }
 
 /// The fields that are written as a single word.
-pub(super) const PLAIN: [(&str, What); 25] = [
+pub(super) const PLAIN: [(&str, What); 26] = [
     ("argv", What::Argv),
     ("argc", What::Argc),
     ("filename", What::Filename),
@@ -121,6 +124,7 @@ pub(super) const PLAIN: [(&str, What); 25] = [
     ("signal", What::Signal),
     ("status", What::Status),
     ("age", What::Age),
+    ("errno", What::Errno),
     ("parent", What::Parent),
 ];
 
@@ -143,6 +147,7 @@ impl What {
             What::Namespace(_) | What::Status => Kind::Number,
             What::Age => Kind::Time,
             What::Signal => Kind::Signal,
+            What::Errno => Kind::Errno,
             What::FdType(_) => Kind::FdType,
             What::Parent => Kind::Nothing,
             _ => Kind::Text,
@@ -163,6 +168,7 @@ impl What {
                 | What::Container
                 | What::Signal
                 | What::Status
+                | What::Errno
                 | What::Parent
         )
     }
@@ -191,6 +197,7 @@ impl What {
                 | What::Status
                 | What::Age
                 | What::Usual { .. }
+                | What::Errno
                 | What::Parent
         )
     }
@@ -203,7 +210,7 @@ impl Field {
             return 1; // They were kept in memory.
         }
         match self.what {
-            What::Pid | What::Depth => 0,
+            What::Pid | What::Depth | What::Errno => 0,
             What::Signal | What::Status | What::Age | What::Usual { .. } => 0,
             What::Argv | What::Arg(_) | What::Argc | What::Env(_) => 1,
             What::Filename | What::Basename | What::PrevComm | What::Parent => 1,

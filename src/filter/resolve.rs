@@ -6,9 +6,6 @@ use super::lexer::Value;
 use super::print;
 use crate::suggest;
 
-/// The fields of the language that nothing here can tell, and where they come from.
-const UNAVAILABLE: [(&str, &str); 1] = [("errno", "it comes only in log and collect")];
-
 const OF_ANCESTORS: &str = "of ancestors there are argv, argc, filename, basename, exe, interpreter, \
      comm, cwd, uid, gid, user, group, pid, depth, cgroup, unit and container";
 
@@ -27,12 +24,6 @@ impl Written<'_> {
     /// Finds out which field it is.
     pub(super) fn resolve(self) -> Result<Field, Fault> {
         let (of, name) = self.whose()?;
-        if of == Of::Process
-            && let Some((name, why)) =
-                UNAVAILABLE.iter().find(|(known, _)| known.as_bytes() == name)
-        {
-            return Err(self.fault(format!("`{name}` is not available here: {why}")));
-        }
         let what = match &self.bracket {
             Some(bracket) => self.element(name, bracket)?,
             None => self.plain(name)?,
@@ -107,9 +98,6 @@ impl Written<'_> {
     }
 
     fn unknown(&self, name: &[u8]) -> Fault {
-        if name.len() < self.word.len() && UNAVAILABLE.iter().any(|(n, _)| n.as_bytes() == name) {
-            return self.not_kept();
-        }
         let shown = visible(self.word);
         let prefix = visible(&self.word[..self.word.len() - name.len()]);
         let nearest = nearest(&String::from_utf8_lossy(name));
@@ -139,7 +127,7 @@ fn program(word: &[u8]) -> String {
 /// The field with the nearest name, and in how many letters it differs.
 fn nearest(word: &str) -> Option<(&'static str, usize)> {
     let names = PLAIN.iter().map(|(name, _)| *name).chain(["fd", "env"]);
-    suggest::nearest(word, names.chain(UNAVAILABLE.iter().map(|(name, _)| *name)))
+    suggest::nearest(word, names)
 }
 
 fn argument(bracket: &Value) -> Result<Index, Fault> {

@@ -218,6 +218,13 @@ impl Facts for Recorded {
         }
     }
 
+    fn errno(&mut self) -> Reading<u32> {
+        match self.record.result {
+            result @ ..0 => Reading::Known(result.unsigned_abs()),
+            _ => Reading::Missing,
+        }
+    }
+
     fn ppid(&mut self) -> Reading<u32> {
         self.record.parent
     }

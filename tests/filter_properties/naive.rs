@@ -122,7 +122,7 @@ fn values(what: &What, facts: &Given) -> Vec<Vec<u8>> {
         What::Namespace(Namespace::Pid) => number(facts.pid_namespace),
         What::Namespace(Namespace::Mnt) => number(facts.mnt_namespace),
         // At the exec there is no such thing.
-        What::Signal | What::Status | What::Age | What::Usual { .. } => Vec::new(),
+        What::Signal | What::Status | What::Age | What::Usual { .. } | What::Errno => Vec::new(),
         What::Parent => {
             let images = facts.ancestors.clone().known().unwrap_or_default();
             images.first().map(|_| Vec::new()).into_iter().collect()
