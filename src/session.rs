@@ -196,7 +196,7 @@ impl Session {
 
     fn notice(&mut self, notice: Notice) -> Result<(), Trouble> {
         match notice {
-            Notice::Source(SourceEvent::Started(pid)) => {
+            Notice::Source(SourceEvent::Started(pid, _)) => {
                 self.command = sys::pidfd_open(pid).ok().map(|pidfd| (pid, pidfd));
             }
             Notice::Source(SourceEvent::CommandEnded(status)) => self.command_ended(status),

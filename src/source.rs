@@ -296,8 +296,8 @@ impl ExitStatus {
 /// What a source tells beside the execs.
 #[derive(Debug)]
 pub enum SourceEvent {
-    /// COMMAND runs, under this pid.
-    Started(Pid),
+    /// COMMAND runs, under this pid, since this moment (nanoseconds since boot).
+    Started(Pid, u64),
     /// COMMAND could not be started.
     NotStarted(LaunchError),
     /// COMMAND has ended.

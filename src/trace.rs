@@ -66,6 +66,8 @@ pub trait Sink {
 pub struct About {
     /// COMMAND; empty where only the system is watched, or processes that were there.
     pub command: Vec<Vec<u8>>,
+    /// Processes that ran already, as long as it is not read from a file.
+    pub pids: Vec<Pid>,
     /// What COMMAND was given.
     pub baseline: Baseline,
     /// `ptrace` or `ebpf`.

@@ -119,6 +119,7 @@ fn about() -> impl Strategy<Value = About> {
     (words, clock, vec(bytes(), 0..5), vec(descriptor(), 0..2)).prop_map(
         |((command, host, cwd, source), (seconds, fraction, boot), env, fds)| About {
             command,
+            pids: Vec::new(),
             baseline: Baseline { env: env.iter().collect(), cwd, fds },
             source: source.into(),
             version: "1.2.3".into(),

@@ -120,8 +120,11 @@ fn what_cannot_be_written_is_an_error_at_the_end_and_command_runs_on() {
 #[test]
 fn a_reader_that_has_seen_enough_is_no_error() {
     let world = World::new();
-    for backend in backends() {
-        let tracexec = format!("'{}' log --backend {backend} -o-", support::TRACEXEC);
+    let ways = backends().flat_map(|backend| {
+        ["log", "collect -F json-stream"].map(|what| format!("{what} --backend {backend} -o-"))
+    });
+    for way in ways {
+        let tracexec = format!("'{}' {way}", support::TRACEXEC);
         let mut command = std::process::Command::new("bash");
         let script = format!(
             "{tracexec} -- sh -c 'for i in 1 2 3; do /bin/true; read x <&3; done 2>&1; exit 7' 3<>fifo | \

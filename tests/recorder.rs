@@ -29,6 +29,10 @@ fn a_log_begins_anew_when_it_is_large_and_keeps_so_many_older_ones() {
     for file in &files {
         assert!(file.len() <= 1024 && file.ends_with('\n'), "{file}");
     }
+    let standard = ["log", "--rotate", "1K", "-o", "-", "--", "true"];
+    let outcome = world.run(standard);
+    assert_eq!(outcome.code(), 125, "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("--rotate: standard output"), "{}", outcome.stderr);
     // What is left is the end of it, without a gap.
     let all = files.concat();
     let numbers: Vec<u32> = all

@@ -171,7 +171,7 @@ fn timestamp_format() -> Arg {
 fn kinds() -> [Arg; 4] {
     let arg = |name: &'static str| {
         let arg = Arg::new(name).long(name).value_name("KINDS").help_heading("Which lines");
-        arg.value_delimiter(',').action(ArgAction::Set).value_parser(clap::value_parser!(Kind))
+        arg.value_delimiter(',').action(ArgAction::Append).value_parser(clap::value_parser!(Kind))
     };
     let usual = "These kinds of lines [default: warning,error,exec,tracee-exit]";
     [
@@ -225,7 +225,10 @@ impl FromArgMatches for Shown {
             cmdline,
             stdio_in_cmdline: on("stdio-in-cmdline"),
             fd_in_cmdline: on("fd-in-cmdline"),
-            timestamp: told("timestamp").unwrap_or(format.is_some()),
+            timestamp: match told("timestamp") {
+                Some(false) => later_than_no_timestamp(matches),
+                told => told.unwrap_or(format.is_some()),
+            },
             timestamp_format: format.map_or("%H:%M:%S", String::as_str).into(),
             colors: match (matches.get_flag("more-colors"), matches.get_flag("less-colors")) {
                 (true, _) => Colors::More,
@@ -240,6 +243,13 @@ impl FromArgMatches for Shown {
         *self = Self::from_arg_matches(matches)?;
         Ok(())
     }
+}
+
+/// Whether a format was typed after that; it asks for the time.
+fn later_than_no_timestamp(matches: &ArgMatches) -> bool {
+    let format = "inline-timestamp-format";
+    matches.value_source(format) == Some(ValueSource::CommandLine)
+        && matches.index_of(format) > matches.index_of("no-timestamp")
 }
 
 /// The kinds of lines that are to be shown.
@@ -305,6 +315,14 @@ mod tests {
     }
 
     #[test]
+    fn a_format_and_its_opposite_are_taken_in_their_order() {
+        let timestamp = |options: &[&str]| shown(options).unwrap().timestamp;
+        let (format, no) = ("--inline-timestamp-format=%s", "--no-timestamp");
+        assert!(timestamp(&[format]) && timestamp(&[no, format]));
+        assert!(!timestamp(&[no]) && !timestamp(&[format, no]));
+    }
+
+    #[test]
     fn whole_and_difference_take_each_other_s_place() {
         let env = |options: &[&str]| shown(options).unwrap().env;
         assert_eq!(env(&[]), Amount::Difference);
@@ -327,6 +345,7 @@ mod tests {
     fn kinds_are_chosen_included_and_excluded() {
         let kinds = |options: &[&str]| shown(options).unwrap().kinds;
         assert_eq!(kinds(&["--filter", "exec,info"]), [Kind::Exec, Kind::Info]);
+        assert_eq!(kinds(&["--filter=exec", "--events=info"]), [Kind::Exec, Kind::Info]);
         let some = ["--events=exec", "--filter-include=new-child,info", "--filter-exclude=exec"];
         assert_eq!(kinds(&some), [Kind::NewChild, Kind::Info]);
         assert_eq!(kinds(&["--show-all-events", "--filter-exclude=info"]).len(), 6);

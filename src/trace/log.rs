@@ -185,7 +185,11 @@ impl Sink for Log {
             about: about.clone(),
         });
         let what = match &about.command[..] {
-            [] => "the machine".to_string(),
+            [] if about.pids.is_empty() => "the machine".to_string(),
+            [] => format!(
+                "process {}",
+                about.pids.iter().map(Pid::to_string).collect::<Vec<_>>().join(", ")
+            ),
             words => escape::command_line(&words.iter().collect(), 200),
         };
         self.told(Kind::Info, about.boot, &format!("tracexec {} follows {what}", about.version))

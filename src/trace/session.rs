@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signalfd::SignalFd;
@@ -130,6 +130,7 @@ fn about(config: &Config) -> About {
         source: String::new(),
         version: env!("CARGO_PKG_VERSION").into(),
         host: nix::unistd::gethostname().map(OsString::into_vec).unwrap_or_default(),
+        pids: config.pids.clone(),
         wall: SystemTime::now(),
         boot: sys::boot_time(),
     }
@@ -267,8 +268,12 @@ impl Trace<'_> {
                 Some(early) => early.push(event),
                 None => self.event(&event),
             },
-            Notice::Source(SourceEvent::Started(pid)) => {
+            Notice::Source(SourceEvent::Started(pid, time)) => {
                 self.command = Some(pid);
+                // What it took us to get here is no part of it.
+                let since = Duration::from_nanos(sys::boot_time().saturating_sub(time));
+                self.about.wall = SystemTime::now().checked_sub(since).unwrap_or(self.about.wall);
+                self.about.boot = time;
                 self.begin();
             }
             Notice::Source(SourceEvent::CommandEnded(status)) => {
@@ -367,6 +372,10 @@ impl Trace<'_> {
         let Some((error, lost)) = self.failed.or(finished.err().map(|error| (error, 0))) else {
             return Ok(status);
         };
+        // Whoever reads it has seen enough, as with `head`.
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            return Ok(status);
+        }
         let lost = lost + self.sink.unwritten();
         Err(Trouble::new(format!("cannot write what is traced: {error}; {lost} events are lost"))
             .hint("make room, or write elsewhere with -o"))

@@ -50,6 +50,7 @@ impl Story {
         let mut sink = Html::new(Shared(Rc::clone(&output)));
         let about = About {
             command: command.iter().map(|word| word.to_vec()).collect(),
+            pids: Vec::new(),
             baseline: Baseline {
                 env: strings(&[b"HOME=/root", b"LANG=C", b"PATH=/usr/bin"]),
                 cwd: b"/src".to_vec(),

@@ -49,6 +49,7 @@ fn a_full_disk_is_an_error() {
     let mut sink = Html::new(Output::open("/dev/full".as_ref(), Kind::Whole).unwrap());
     let about = tracexec::trace::About {
         command: vec![],
+        pids: Vec::new(),
         baseline: Default::default(),
         source: String::new(),
         version: String::new(),

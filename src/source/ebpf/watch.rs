@@ -148,7 +148,7 @@ impl<J: Judge, E: Fn(SourceEvent)> Watch<'_, J, E> {
     ) {
         self.awaited = command.as_ref().map(|(child, _)| child.pid);
         if !self.aim.records() {
-            self.begins(self.command);
+            self.begins(self.command, sys::boot_time());
         }
         // Where execs are recorded they come in numbers: a wake-up for each would cost what it tells of.
         let mut looks = false;
@@ -175,7 +175,7 @@ impl<J: Judge, E: Fn(SourceEvent)> Watch<'_, J, E> {
             drop(fds);
             if let Some((child, _)) = known {
                 match child.has_executed() {
-                    true => self.begins(child.pid),
+                    true => self.begins(child.pid, sys::boot_time()),
                     // It has failed, and is about to end.
                     false => self.awaited = None,
                 }
@@ -206,9 +206,9 @@ impl<J: Judge, E: Fn(SourceEvent)> Watch<'_, J, E> {
     }
 
     /// COMMAND has begun, if that is this process and has not been told.
-    fn begins(&mut self, pid: Pid) {
+    fn begins(&mut self, pid: Pid, time: u64) {
         if self.awaited.take_if(|awaited| *awaited == pid).is_some() {
-            (self.tell)(SourceEvent::Started(pid));
+            (self.tell)(SourceEvent::Started(pid, time));
         }
     }
 
@@ -309,7 +309,7 @@ impl<J: Judge, E: Fn(SourceEvent)> Watch<'_, J, E> {
             // Before it was COMMAND it was ours.
             record.prev_comm = Part::default();
         }
-        self.begins(event.tgid);
+        self.begins(event.tgid, event.time);
         let ancestry = self.executing(event);
         if event.stopped != 0 {
             return self.stopped_one(event, record, ancestry);

@@ -157,7 +157,7 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
             return;
         }
         if Some(pid) == self.command && self.launched.take().is_some() {
-            (self.tell)(SourceEvent::Started(pid));
+            (self.tell)(SourceEvent::Started(pid, sys::boot_time()));
         }
         let mut facts = self.noted(pid);
         self.judge.exec(&mut facts, Stop::new(pid, &mut self.waiting));

@@ -136,6 +136,7 @@ impl TryFrom<model::About<'_>> for About {
             .map_err(|error| Nonsense(format!("{:?} is no time: {error}", about.wall)))?;
         Ok(About {
             command: about.command.into_iter().map(Text::bytes).collect(),
+            pids: Vec::new(),
             baseline: Baseline {
                 env: about.baseline.env.iter().map(|entry| &entry.0).collect(),
                 cwd: about.baseline.cwd.bytes(),

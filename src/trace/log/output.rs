@@ -40,6 +40,10 @@ impl Output {
 
     /// A file that goes on, and begins anew when it has become too large.
     pub fn rotating(path: &Path, most: u64, keep: u32) -> Result<Output, Trouble> {
+        if path == Path::new("-") {
+            return Err(Trouble::new("--rotate: standard output cannot begin anew")
+                .hint("name a file with -o"));
+        }
         Ok(Output { limits: Some((most, keep)), ..Output::of(Target::open(path)?) })
     }
 

@@ -35,6 +35,7 @@ fn file(number: u32, target: &str) -> FdRecord {
 fn about() -> About {
     About {
         command: vec![b"make".to_vec(), b"-j 8".to_vec()],
+        pids: Vec::new(),
         baseline: Baseline {
             env: ["A=1", "B=2", "B=3", "PATH=/bin"].into_iter().collect(),
             cwd: b"/src".to_vec(),

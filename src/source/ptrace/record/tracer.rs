@@ -175,7 +175,7 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
     fn executed(&mut self, pid: Pid) {
         let begins = Some(pid) == self.command && self.launched.take().is_some();
         if begins {
-            (self.tell)(SourceEvent::Started(pid));
+            (self.tell)(SourceEvent::Started(pid, sys::boot_time()));
         }
         // Which of its threads has done it is no question where there is one.
         let mut before = pid;
