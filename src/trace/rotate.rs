@@ -8,6 +8,8 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use crate::caller;
+
 /// Lines, in files of a limited size.
 #[derive(Debug)]
 pub struct Rotating {
@@ -76,7 +78,7 @@ impl Rotating {
 }
 
 fn append(path: &Path) -> io::Result<File> {
-    OpenOptions::new().create(true).append(true).open(path)
+    caller::open_or_make(path, OpenOptions::new().append(true))
 }
 
 fn unless_missing(result: io::Result<()>) -> io::Result<()> {

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::{AccessFlags, eaccess};
 
+use crate::caller;
 use crate::escape;
 use crate::report::Trouble;
 
@@ -85,7 +86,11 @@ impl Target {
         }
         match &mut self.file {
             Some(file) => Ok(file),
-            none => Ok(none.insert(File::create(&self.path)?)),
+            none => {
+                let mut options = File::options();
+                let made = caller::open_or_make(&self.path, options.write(true).truncate(true))?;
+                Ok(none.insert(made))
+            }
         }
     }
 }
