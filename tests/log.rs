@@ -53,6 +53,42 @@ fn each_exec_has_its_line_failed_ones_too() {
 }
 
 #[test]
+fn what_proc_self_means_is_looked_up_for_the_process_that_says_it() {
+    let world = World::new();
+    let script = world.file("script", "#!/bin/sh -e\nread x <fifo\n");
+    fs::set_permissions(script, fs::Permissions::from_mode(0o755)).unwrap();
+    let fifo = world.path("fifo");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    // Over eBPF a process is looked at after its exec: each waits until that is done.
+    let line = "/proc/self/exe -c 'read x <fifo'; /proc/self/cwd/script 7; \
+                /proc/thread-self/cwd/script 8; :";
+    for backend in backends() {
+        let log = world.path("log");
+        let _ = fs::remove_file(&log);
+        let options = ["-o", "log", "--show-cmdline", "--show-interpreter"];
+        let running = start(&world, backend, &options, &["bash", "-c", line]);
+        let mut lines = Vec::new();
+        for name in ["/proc/self/exe", "/proc/self/cwd/script 7", "/proc/thread-self/cwd/script 8"]
+        {
+            lines.push(eventually(name, || {
+                let log = fs::read_to_string(&log).ok()?;
+                let found = |line: &&str| line.contains(name) && line.contains("= 0 cmdline");
+                log.lines().skip(1).find(found).map(String::from)
+            }));
+            fs::write(&fifo, "x\n").unwrap();
+        }
+        assert_eq!(finish(running).code(), 0);
+        assert!(!lines[0].contains("interpreter="), "{backend}: {}", lines[0]);
+        assert!(lines[0].contains("<not the same: the file was named /proc/self/exe>"));
+        for (line, end) in [(&lines[1], "/proc/self/cwd/script 7"), (&lines[2], "script 8")] {
+            assert!(line.contains("interpreter=\"/bin/sh\""), "{backend}: {line}");
+            assert!(line.contains("cmdline: env ") && line.ends_with(end), "{backend}: {line}");
+            assert!(!line.contains(" -e "), "{backend}: {line}");
+        }
+    }
+}
+
+#[test]
 fn the_filter_and_the_kinds_choose_lines() {
     let world = World::new();
     for backend in backends() {
