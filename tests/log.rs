@@ -5,6 +5,7 @@ mod support;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::Command;
 
 use support::log::{backends, start};
 use support::tmux::Tmux;
@@ -138,10 +139,40 @@ fn what_cannot_be_written_is_an_error_at_the_end_and_command_runs_on() {
         assert_eq!((outcome.code(), outcome.out().as_str()), (125, "done\n"));
         let said = "cannot write what is traced: No space left on device (os error 28); ";
         assert!(outcome.stderr.contains(said), "{}", outcome.stderr);
-        assert!(outcome.stderr.contains(" events are lost"), "{}", outcome.stderr);
+        // Those of sh and true, and of the end.
+        assert!(outcome.stderr.contains("; 3 events are lost"), "{}", outcome.stderr);
+        let outcome = run(&world, backend, &["-o", "/dev/full", "-m", "pid=1"], "echo done");
+        assert!(outcome.stderr.contains("; 1 event is lost"), "{}", outcome.stderr);
         let outcome = run(&world, backend, &["-o", "none/log"], "echo done");
         assert_eq!((outcome.code(), outcome.out().as_str()), (125, ""));
         assert!(outcome.stderr.contains("cannot write none/log: No such file"));
+    }
+}
+
+#[test]
+fn a_full_file_ends_with_a_whole_line_and_what_is_not_there_is_counted() {
+    let world = World::new();
+    let script = "ulimit -f 8; trap '' XFSZ; exec \"$0\" \"$@\"";
+    let execs = "for i in $(seq 100); do /bin/true 0123456789012345678901234567890123456789; done";
+    for backend in backends() {
+        for rotated in [&[][..], &["--rotate", "1M"]] {
+            let log = world.path("log");
+            let _ = fs::remove_file(&log);
+            // What is too large for the limit is refused as what is too large for the disk.
+            let mut command = Command::new("bash");
+            command.args(["-c", script, support::TRACEXEC, "log", "--backend", backend]);
+            command.args(["-o", "log"]).args(rotated).args(["--", "sh", "-c", execs]);
+            world.prepare(&mut command);
+            command.current_dir(world.dir.path());
+            let outcome = finish(world.start(command));
+            assert_eq!(outcome.code(), 125, "{}", outcome.stderr);
+            let text = fs::read_to_string(&log).unwrap();
+            assert!(text.ends_with('\n') && text.len() > 4096, "{text}");
+            // sh, seq, a hundred times true, and the end.
+            let lost = 103 - text.lines().count();
+            let said = format!("; {lost} events are lost");
+            assert!(outcome.stderr.contains(&said), "{said}: {}", outcome.stderr);
+        }
     }
 }
 
