@@ -81,6 +81,7 @@ impl Elevated {
     /// As root: takes over the caller's environment. Returns if it is ours already, or if that cannot be done.
     pub fn dress(&self) -> Result<(), Trouble> {
         if std::env::var_os(DRESSED).is_some() {
+            caller::owns_what_is_made(self.uid, self.gid);
             return Ok(());
         }
         if caller::caller() != Some((self.uid, self.gid)) {

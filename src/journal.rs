@@ -8,12 +8,14 @@ use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 use std::sync::mpsc;
 use std::time::Duration;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use crate::caller;
 use crate::escape;
 use crate::report::{Report, Trouble};
 use crate::sys;
@@ -41,16 +43,13 @@ pub fn open(word: &OsStr) -> Result<File, Trouble> {
     if word == "-" {
         return Err(trouble("there is no file of that name").hint("standard output is 1"));
     }
-    OpenOptions::new()
-        .append(true)
-        .create(true)
-        // Without it, a FIFO that nobody reads would be waited for.
-        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
-        .open(word)
-        .map_err(|error| match error.raw_os_error() {
-            Some(libc::ENXIO) => trouble("nobody reads from it").hint("start its reader first"),
-            _ => trouble(&format!("cannot write to it: {error}")),
-        })
+    let mut options = OpenOptions::new();
+    // Without O_NONBLOCK, a FIFO that nobody reads would be waited for.
+    options.append(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
+    caller::open_or_make(Path::new(word), &options).map_err(|error| match error.raw_os_error() {
+        Some(libc::ENXIO) => trouble("nobody reads from it").hint("start its reader first"),
+        _ => trouble(&format!("cannot write to it: {error}")),
+    })
 }
 
 fn descriptor(word: &str) -> Option<i32> {

@@ -73,11 +73,22 @@ pub fn waits_in_poll(pid: Pid) -> bool {
     number.is_some_and(|number| [libc::SYS_poll, libc::SYS_ppoll].contains(&number))
 }
 
+/// Under which part of `/proc/PID` a name is found that means another file to each process, and the rest of it:
+/// `/dev/fd/3`, `/proc/self/exe`.
+pub fn own(name: &[u8]) -> Option<(&'static str, &[u8])> {
+    if let Some(rest) = name.strip_prefix(b"/dev/fd/") {
+        return Some(("fd", rest));
+    }
+    let rest = name.strip_prefix(b"/proc/self/").or(name.strip_prefix(b"/proc/thread-self/"))?;
+    // From there upwards it is everybody's /proc again.
+    (rest != b".." && !rest.starts_with(b"../")).then_some(("", rest))
+}
+
 /// The path by which we reach a file that process `pid` knows by this name. Roots and working directories
 /// of other namespaces are reached through /proc.
 pub fn as_seen_by(pid: Pid, name: &[u8]) -> PathBuf {
-    let (start, rest) = match name.strip_prefix(b"/dev/fd/") {
-        Some(rest) => ("fd", rest),
+    let (start, rest) = match own(name) {
+        Some(own) => own,
         None if name.starts_with(b"/") => ("root", name),
         None => ("cwd", name),
     };

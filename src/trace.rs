@@ -51,6 +51,10 @@ pub trait Sink {
     }
     /// Nothing more will come: the file is made whole. After an error, too, as well as can be.
     fn finish(&mut self, end: &End) -> io::Result<()>;
+    /// How many events are lost, to whoever reads it, by one that it is not told any more, after an error.
+    fn missed(&self, _event: &TraceEvent) -> u64 {
+        1
+    }
     /// How many of the events that it was told of have come nowhere, after an error.
     fn unwritten(&self) -> u64 {
         0

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::escape;
+use crate::event;
 use crate::judge::Program;
 use crate::procfs::{self, Stat};
 use crate::report::Trouble;
@@ -78,8 +79,11 @@ pub fn name_of(pid: Pid, program: &Program) -> Option<Vec<u8>> {
     Some(if is_plain { name.to_vec() } else { [b"./", name].concat() })
 }
 
-/// Whether what process `pid` knows by this name is its own program.
+/// Whether what process `pid` knows by this name is its own program, and would be to whoever executes it.
 pub fn leads_to_program(pid: Pid, name: &[u8]) -> bool {
+    if event::is_self(name) {
+        return false;
+    }
     let there = fs::metadata(procfs::as_seen_by(pid, name)).ok();
     let there = there.map(|metadata| (metadata.dev(), metadata.ino()));
     !name.is_empty() && there.is_some() && there == file_of(pid).ok()

@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
@@ -42,6 +43,44 @@ fn command_is_the_caller_s_in_all_and_tracexec_is_root_s() {
     assert_eq!(outcome.out(), expected, "{}", outcome.stderr);
     assert_eq!(outcome.status.code(), Some(7), "{}", outcome.stderr);
     assert_eq!(outcome.stderr.matches("(basename=id)").count(), 3, "{}", outcome.stderr);
+}
+
+#[test]
+fn files_are_the_caller_s_unless_they_were_another_s() {
+    let (mut user, world) = (User::new(), World::new());
+    user.may_sudo();
+    let owner = |name: &str| {
+        let found =
+            std::fs::metadata(world.path(name)).unwrap_or_else(|why| panic!("{name}: {why}"));
+        (found.uid(), found.gid())
+    };
+    let his = (user.uid, user.gid);
+    let run = |elevate: bool, words: &[&str]| {
+        let script = "umask 027; exec ./tracexec \"$@\" -- true";
+        let mut line = vec!["sh", "-c", script, "sh", words[0]];
+        line.extend(elevate.then_some("--elevate"));
+        line.extend(&words[1..]);
+        let outcome = as_user(&world, &user, &line);
+        assert_eq!(outcome.status.code(), Some(0), "{words:?}: {}", outcome.stderr);
+    };
+    // The copy of tracexec is made first, and the folder given to the user.
+    run(true, &["log", "-o", "log"]);
+    std::fs::write(world.path("root-s"), "").unwrap();
+    std::fs::write(world.path("root-s.json"), "").unwrap();
+    run(true, &["log", "-o", "rotated", "--rotate", "10"]);
+    run(true, &["collect", "-F", "json", "-o", "json"]);
+    run(true, &["collect", "-F", "json", "-o", "json"]);
+    run(true, &["collect", "-F", "json-stream", "-o", "stream"]);
+    let save = ["debug", "-m", "basename=true", "--save", "repro", "--to", "saved"];
+    run(true, &[&save[..], &["--hits-json", "hits"]].concat());
+    for name in ["log", "rotated", "rotated.1", "json", "stream", "hits", "saved"] {
+        assert_eq!(owner(name), his, "{name}");
+    }
+    run(false, &["log", "--backend", "ptrace", "-o", "log"]);
+    run(true, &["log", "-o", "root-s"]);
+    run(true, &["collect", "-F", "json", "-o", "root-s.json"]);
+    assert_eq!((owner("root-s"), owner("root-s.json")), ((0, 0), (0, 0)));
+    assert_ne!(std::fs::read(world.path("root-s.json")).unwrap(), b"");
 }
 
 #[test]

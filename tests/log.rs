@@ -5,6 +5,7 @@ mod support;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::Command;
 
 use support::log::{backends, start};
 use support::tmux::Tmux;
@@ -61,6 +62,42 @@ fn each_exec_has_its_line_failed_ones_too() {
 }
 
 #[test]
+fn what_proc_self_means_is_looked_up_for_the_process_that_says_it() {
+    let world = World::new();
+    let script = world.file("script", "#!/bin/sh -e\nread x <fifo\n");
+    fs::set_permissions(script, fs::Permissions::from_mode(0o755)).unwrap();
+    let fifo = world.path("fifo");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    // Over eBPF a process is looked at after its exec: each waits until that is done.
+    let line = "/proc/self/exe -c 'read x <fifo'; /proc/self/cwd/script 7; \
+                /proc/thread-self/cwd/script 8; :";
+    for backend in backends() {
+        let log = world.path("log");
+        let _ = fs::remove_file(&log);
+        let options = ["-o", "log", "--show-cmdline", "--show-interpreter"];
+        let running = start(&world, backend, &options, &["bash", "-c", line]);
+        let mut lines = Vec::new();
+        for name in ["/proc/self/exe", "/proc/self/cwd/script 7", "/proc/thread-self/cwd/script 8"]
+        {
+            lines.push(eventually(name, || {
+                let log = fs::read_to_string(&log).ok()?;
+                let found = |line: &&str| line.contains(name) && line.contains("= 0 cmdline");
+                log.lines().skip(1).find(found).map(String::from)
+            }));
+            fs::write(&fifo, "x\n").unwrap();
+        }
+        assert_eq!(finish(running).code(), 0);
+        assert!(!lines[0].contains("interpreter="), "{backend}: {}", lines[0]);
+        assert!(lines[0].contains("<not the same: the file was named /proc/self/exe>"));
+        for (line, end) in [(&lines[1], "/proc/self/cwd/script 7"), (&lines[2], "script 8")] {
+            assert!(line.contains("interpreter=\"/bin/sh\""), "{backend}: {line}");
+            assert!(line.contains("cmdline: env ") && line.ends_with(end), "{backend}: {line}");
+            assert!(!line.contains(" -e "), "{backend}: {line}");
+        }
+    }
+}
+
+#[test]
 fn the_filter_and_the_kinds_choose_lines() {
     let world = World::new();
     for backend in backends() {
@@ -110,10 +147,40 @@ fn what_cannot_be_written_is_an_error_at_the_end_and_command_runs_on() {
         assert_eq!((outcome.code(), outcome.out().as_str()), (125, "done\n"));
         let said = "cannot write what is traced: No space left on device (os error 28); ";
         assert!(outcome.stderr.contains(said), "{}", outcome.stderr);
-        assert!(outcome.stderr.contains(" events are lost"), "{}", outcome.stderr);
+        // Those of sh and true, and of the end.
+        assert!(outcome.stderr.contains("; 3 events are lost"), "{}", outcome.stderr);
+        let outcome = run(&world, backend, &["-o", "/dev/full", "-m", "pid=1"], "echo done");
+        assert!(outcome.stderr.contains("; 1 event is lost"), "{}", outcome.stderr);
         let outcome = run(&world, backend, &["-o", "none/log"], "echo done");
         assert_eq!((outcome.code(), outcome.out().as_str()), (125, ""));
         assert!(outcome.stderr.contains("cannot write none/log: No such file"));
+    }
+}
+
+#[test]
+fn a_full_file_ends_with_a_whole_line_and_what_is_not_there_is_counted() {
+    let world = World::new();
+    let script = "ulimit -f 8; trap '' XFSZ; exec \"$0\" \"$@\"";
+    let execs = "for i in $(seq 100); do /bin/true 0123456789012345678901234567890123456789; done";
+    for backend in backends() {
+        for rotated in [&[][..], &["--rotate", "1M"]] {
+            let log = world.path("log");
+            let _ = fs::remove_file(&log);
+            // What is too large for the limit is refused as what is too large for the disk.
+            let mut command = Command::new("bash");
+            command.args(["-c", script, support::TRACEXEC, "log", "--backend", backend]);
+            command.args(["-o", "log"]).args(rotated).args(["--", "sh", "-c", execs]);
+            world.prepare(&mut command);
+            command.current_dir(world.dir.path());
+            let outcome = finish(world.start(command));
+            assert_eq!(outcome.code(), 125, "{}", outcome.stderr);
+            let text = fs::read_to_string(&log).unwrap();
+            assert!(text.ends_with('\n') && text.len() > 4096, "{text}");
+            // sh, seq, a hundred times true, and the end.
+            let lost = 103 - text.lines().count();
+            let said = format!("; {lost} events are lost");
+            assert!(outcome.stderr.contains(&said), "{said}: {}", outcome.stderr);
+        }
     }
 }
 

@@ -59,7 +59,7 @@ struct Reach<'a> {
 impl Reach<'_> {
     fn path(&self, name: &[u8]) -> Option<PathBuf> {
         let path = Path::new(OsStr::from_bytes(name));
-        if self.same && path.is_absolute() && !name.starts_with(BY_DESCRIPTOR) {
+        if self.same && path.is_absolute() && procfs::own(name).is_none() {
             return Some(path.to_path_buf());
         }
         if self.same && !path.is_absolute() {
@@ -83,7 +83,7 @@ impl Reach<'_> {
         match options.and_then(head_of) {
             Ok(head) => Ok(Some(head)),
             // A descriptor that is not there any more may have been anything.
-            Err(error) if is_none(&error) && !name.starts_with(BY_DESCRIPTOR) => Ok(None),
+            Err(error) if is_none(&error) && procfs::own(name).is_none() => Ok(None),
             Err(_) => Err(()),
         }
     }

@@ -130,6 +130,9 @@ impl Program {
         if let Some(at) = script(record, &argv) {
             // The kernel has put its interpreter before it, and thrown its own first argument away.
             argv.drain(..at);
+        } else if record.result == 0 && !record.interpreters.faults.is_empty() {
+            let what = "whether an interpreter has got it, with words of its own, is not known";
+            lacking.push(because(what, record.interpreters.faults));
         }
         let mut argv = argv.into_iter().map(<[u8]>::to_vec);
         let name = argv.next();
@@ -199,7 +202,8 @@ fn file(record: &ExecRecord, lacking: &mut Vec<String>) -> (Vec<u8>, bool) {
 
 /// The descriptor that an execveat names a file by, and the path from there.
 fn by_descriptor<'a>(record: &ExecRecord, filename: &'a [u8]) -> Option<(u32, &'a [u8])> {
-    if let Some(rest) = filename.strip_prefix(b"/dev/fd/") {
+    let folders: [&[u8]; 3] = [b"/dev/fd/", b"/proc/self/fd/", b"/proc/thread-self/fd/"];
+    if let Some(rest) = folders.iter().find_map(|folder| filename.strip_prefix(*folder)) {
         let end = rest.iter().position(|&byte| byte == b'/').unwrap_or(rest.len());
         let number = std::str::from_utf8(&rest[..end]).ok()?.parse().ok()?;
         return Some((number, rest.get(end + 1..).unwrap_or_default()));

@@ -31,6 +31,8 @@ pub struct Log {
     start: Option<Start>,
     command: Option<Pid>,
     counts: Counts,
+    /// How many lines the journal has not taken.
+    unsent: u64,
 }
 
 struct Start {
@@ -73,7 +75,7 @@ pub fn wanted(shown: &Shown) -> Wanted {
 impl Log {
     pub fn new(shown: Shown, paint: Paint, output: Output) -> Log {
         let counts = Counts::default();
-        Log { shown, paint, output, journal: None, start: None, command: None, counts }
+        Log { shown, paint, output, journal: None, start: None, command: None, counts, unsent: 0 }
     }
 
     /// Sends what would be a line to the journal, with fields.
@@ -99,7 +101,11 @@ impl Log {
         }
         write(&self.shown, start, &mut line);
         match &self.journal {
-            Some(journal) => journal.send(&entry(kind, &line.text, record)),
+            Some(journal) => {
+                let sent = journal.send(&entry(kind, &line.text, record));
+                self.unsent += u64::from(sent.is_err());
+                sent
+            }
             None => self.output.line(&line.text),
         }
     }
@@ -211,6 +217,18 @@ impl Sink for Log {
             TraceEvent::Exec(execution) => self.exec(execution),
             TraceEvent::Ended(_) => Ok(()),
         }
+    }
+
+    fn missed(&self, event: &TraceEvent) -> u64 {
+        u64::from(match event {
+            TraceEvent::Begun(_) => self.shown.shows(Kind::NewChild),
+            TraceEvent::Exec(_) => self.shown.shows(Kind::Exec),
+            TraceEvent::Ended(_) => false,
+        })
+    }
+
+    fn unwritten(&self) -> u64 {
+        self.unsent + self.output.unwritten()
     }
 
     fn is_watched(&self) -> bool {

@@ -2,12 +2,13 @@
 
 use std::fs::{self, Permissions};
 use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
 use super::target::{self, Target, cannot_write};
+use crate::caller;
 use crate::report::Trouble;
 
 /// Whether half of a file is worth something.
@@ -55,11 +56,15 @@ impl Output {
         // What refuses is the folder; the other name that the file has meanwhile is nobody's business.
         target::can_be_made(&path)?;
         let before = fs::metadata(&path).ok();
-        let mode = before.map_or(0o666, |before| before.permissions().mode() & 0o777);
+        let mode = before.as_ref().map_or(0o666, |before| before.permissions().mode() & 0o777);
         let file = tempfile::Builder::new()
             .prefix(".tracexec-")
             .permissions(Permissions::from_mode(mode))
             .tempfile_in(target::folder(&path))?;
+        // What was another's is not given away.
+        if before.is_none_or(|before| caller::owner() == Some(before.uid())) {
+            caller::give(file.as_file());
+        }
         Ok(Output::Beside { file: BufWriter::new(file), becomes: path, begun: false })
     }
 

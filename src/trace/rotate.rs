@@ -8,6 +8,9 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use super::target;
+use crate::caller;
+
 /// Lines, in files of a limited size.
 #[derive(Debug)]
 pub struct Rotating {
@@ -49,34 +52,40 @@ impl Rotating {
         Ok(())
     }
 
-    /// Writes lines that are whole.
-    fn lines(&mut self, mut lines: &[u8]) -> io::Result<()> {
-        while !lines.is_empty() {
+    /// Writes lines that are whole: how many bytes of those that are there whole by now, and what has stopped it.
+    pub fn write_lines(&mut self, lines: &[u8]) -> (usize, io::Result<()>) {
+        let mut done = 0;
+        while done < lines.len() {
+            let rest = &lines[done..];
             let room = usize::try_from(self.most.saturating_sub(self.size)).unwrap_or(usize::MAX);
-            let fits = match lines.len() <= room {
-                true => lines.len(),
-                false => memchr::memrchr(b'\n', &lines[..room]).map_or(0, |at| at + 1),
+            let fits = match rest.len() <= room {
+                true => rest.len(),
+                false => memchr::memrchr(b'\n', &rest[..room]).map_or(0, |at| at + 1),
             };
             // A line that is longer than a file may be has one for itself.
             let now = match fits {
-                0 if self.size == 0 => {
-                    memchr::memchr(b'\n', lines).map_or(lines.len(), |at| at + 1)
-                }
+                0 if self.size == 0 => memchr::memchr(b'\n', rest).map_or(rest.len(), |at| at + 1),
                 fits => fits,
             };
-            self.file.write_all(&lines[..now])?;
-            self.size += now as u64;
-            lines = &lines[now..];
-            if !lines.is_empty() {
-                self.rotate()?;
+            let (whole, result) =
+                target::write_lines(&mut self.file, &rest[..now], target::shorten);
+            self.size += whole as u64;
+            done += whole;
+            if result.is_err() {
+                return (done, result);
+            }
+            if done < lines.len()
+                && let Err(error) = self.rotate()
+            {
+                return (done, Err(error));
             }
         }
-        Ok(())
+        (done, Ok(()))
     }
 }
 
 fn append(path: &Path) -> io::Result<File> {
-    OpenOptions::new().create(true).append(true).open(path)
+    caller::open_or_make(path, OpenOptions::new().append(true))
 }
 
 fn unless_missing(result: io::Result<()>) -> io::Result<()> {
@@ -92,7 +101,7 @@ impl Write for Rotating {
         if whole > 0 {
             let mut lines = std::mem::take(&mut self.rest);
             lines.extend_from_slice(&bytes[..whole]);
-            self.lines(&lines)?;
+            self.write_lines(&lines).1?;
         }
         self.rest.extend_from_slice(&bytes[whole..]);
         Ok(bytes.len())

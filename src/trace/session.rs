@@ -310,7 +310,7 @@ impl Trace<'_> {
 
     fn event(&mut self, event: &TraceEvent) {
         if let Some((_, lost)) = &mut self.failed {
-            *lost += 1;
+            *lost += self.sink.missed(event);
         }
         self.do_write(|sink| sink.event(event));
     }
@@ -377,7 +377,11 @@ impl Trace<'_> {
             return Ok(status);
         }
         let lost = lost + self.sink.unwritten();
-        Err(Trouble::new(format!("cannot write what is traced: {error}; {lost} events are lost"))
+        let lost = match lost {
+            1 => "1 event is lost".to_string(),
+            many => format!("{many} events are lost"),
+        };
+        Err(Trouble::new(format!("cannot write what is traced: {error}; {lost}"))
             .hint("make room, or write elsewhere with -o"))
     }
 }

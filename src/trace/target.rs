@@ -1,7 +1,7 @@
 //! A stream, or a file that is as it was until something is written: COMMAND may turn out not to run.
 
 use std::fs::{self, File};
-use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::io::{self, ErrorKind, IsTerminal, Seek, SeekFrom, Write};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileTypeExt;
@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::{AccessFlags, eaccess};
 
+use crate::caller;
 use crate::escape;
 use crate::report::Trouble;
 
@@ -21,6 +22,8 @@ pub struct Target {
     file: Option<File>,
     /// What is in it goes when the first is written.
     to_be_emptied: bool,
+    /// Nobody else writes to it: it is no stream that we were given.
+    own: bool,
 }
 
 impl Target {
@@ -42,7 +45,7 @@ impl Target {
             }
             Err(error) => return Err(error),
         };
-        Ok(Target { path: path.into(), file, to_be_emptied })
+        Ok(Target { path: path.into(), file, to_be_emptied, own: true })
     }
 
     pub fn standard_error() -> io::Result<Target> {
@@ -55,7 +58,7 @@ impl Target {
 
     /// What is open already.
     pub fn of(file: File) -> Target {
-        Target { path: PathBuf::new(), file: Some(file), to_be_emptied: false }
+        Target { path: PathBuf::new(), file: Some(file), to_be_emptied: false, own: false }
     }
 
     pub fn path(&self) -> &Path {
@@ -76,6 +79,14 @@ impl Target {
         metadata.is_some_and(|metadata| metadata.file_type().is_fifo())
     }
 
+    /// Writes whole lines; see [`write_lines`].
+    pub fn write_lines(&mut self, lines: &[u8]) -> (usize, io::Result<()>) {
+        write_lines(self, lines, |target, by| match &mut target.file {
+            Some(file) if target.own => shorten(file, by),
+            _ => Ok(()),
+        })
+    }
+
     /// From here on the file is there, and what was in it is not.
     pub fn begin(&mut self) -> io::Result<&mut File> {
         if std::mem::take(&mut self.to_be_emptied)
@@ -85,9 +96,51 @@ impl Target {
         }
         match &mut self.file {
             Some(file) => Ok(file),
-            none => Ok(none.insert(File::create(&self.path)?)),
+            none => {
+                let mut options = File::options();
+                let made = caller::open_or_make(&self.path, options.write(true).truncate(true))?;
+                Ok(none.insert(made))
+            }
         }
     }
+}
+
+/// Writes whole lines: how many bytes of those that are there whole by now, and what has stopped it. `torn` takes away
+/// as many bytes of the last one.
+pub fn write_lines<W: Write>(
+    to: &mut W,
+    lines: &[u8],
+    torn: impl FnOnce(&mut W, u64) -> io::Result<()>,
+) -> (usize, io::Result<()>) {
+    let mut written = 0;
+    let error = loop {
+        if written == lines.len() {
+            return (written, Ok(()));
+        }
+        match to.write(&lines[written..]) {
+            Ok(0) => break ErrorKind::WriteZero.into(),
+            Ok(more) => written += more,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => break error,
+        }
+    };
+    let whole = memchr::memrchr(b'\n', &lines[..written]).map_or(0, |at| at + 1);
+    if whole < written {
+        // What remains is half a line; the error that is told is the one before.
+        let _ = torn(to, (written - whole) as u64);
+    }
+    (whole, Err(error))
+}
+
+/// Makes a regular file shorter, and goes on at its end.
+pub fn shorten(file: &mut File, by: u64) -> io::Result<()> {
+    let found = file.metadata()?;
+    if !found.is_file() {
+        return Ok(());
+    }
+    let len = found.len().saturating_sub(by);
+    file.set_len(len)?;
+    file.seek(SeekFrom::Start(len)).map(drop)
 }
 
 /// Why a file cannot be written, and what to do.

@@ -136,4 +136,9 @@ fn a_script_is_run_as_it_was_and_not_as_its_interpreter_was() {
     // As it was passed.
     of.argv = record(b"./s", &[b"./s", b"./s"], &[], b"/").argv;
     assert_eq!(command_line(&of, None, Redirect::None).text, "env -i -C / ./s ./s");
+    // If nobody knows what has run it, whatever that was given is told, and that it may be wrong.
+    of.interpreters = Part { value: None, faults: Faults::PATH_UNREADABLE };
+    let line = command_line(&of, None, Redirect::None);
+    assert_eq!(line.text, "env -i -C / ./s ./s");
+    assert!(line.lacking[0].starts_with("whether an interpreter has got it"), "{line:?}");
 }

@@ -1,6 +1,6 @@
 //! Where the lines go.
 
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind};
 use std::path::Path;
 
 use crate::report::Trouble;
@@ -18,6 +18,10 @@ pub struct Output {
     /// How much goes into one write: into a pipe what does not get mixed up with what others write.
     most: usize,
     pending: Vec<u8>,
+    /// How many lines that is.
+    waiting: u64,
+    /// How many have come nowhere.
+    lost: u64,
     /// The reader has gone.
     gone: bool,
     /// How large a file may become, and how many older ones stay.
@@ -53,6 +57,8 @@ impl Output {
             most: if target.is_pipe() { libc::PIPE_BUF } else { ENOUGH },
             standard_error: false,
             pending: Vec::new(),
+            waiting: 0,
+            lost: 0,
             gone: false,
             limits: None,
             rotating: None,
@@ -91,17 +97,23 @@ impl Output {
         if self.gone {
             return Ok(());
         }
-        if self.pending.len() + text.len() >= self.most {
-            self.flush()?;
+        if self.pending.len() + text.len() >= self.most
+            && let Err(error) = self.flush()
+        {
+            self.lost += 1;
+            return Err(error);
         }
         self.pending.extend_from_slice(text.as_bytes());
         self.pending.push(b'\n');
+        self.waiting += 1;
         if self.terminal { self.flush() } else { Ok(()) }
     }
 
     pub fn flush(&mut self) -> io::Result<()> {
         let pending = std::mem::take(&mut self.pending);
-        let written = self.write(&pending);
+        let (whole, written) = self.write(&pending);
+        let told = memchr::memchr_iter(b'\n', &pending[..whole]).count() as u64;
+        self.lost += std::mem::take(&mut self.waiting).saturating_sub(told);
         self.pending = pending;
         self.pending.clear();
         match written {
@@ -114,11 +126,19 @@ impl Output {
         }
     }
 
-    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.begin()?;
+    /// How many lines it was given and has not written.
+    pub fn unwritten(&self) -> u64 {
+        self.lost + self.waiting
+    }
+
+    /// How many bytes are there in whole lines, and what has stopped it.
+    fn write(&mut self, lines: &[u8]) -> (usize, io::Result<()>) {
+        if let Err(error) = self.begin() {
+            return (0, Err(error));
+        }
         match &mut self.rotating {
-            Some(rotating) => rotating.write_all(bytes),
-            None => self.target.write_all(bytes),
+            Some(rotating) => rotating.write_lines(lines),
+            None => self.target.write_lines(lines),
         }
     }
 }
@@ -160,5 +180,7 @@ mod tests {
         let mut output = Output::open(Some(Path::new("/dev/full"))).unwrap();
         output.line("x").unwrap();
         assert_eq!(output.flush().unwrap_err().raw_os_error(), Some(libc::ENOSPC));
+        output.line("y").unwrap();
+        assert_eq!(output.unwritten(), 2);
     }
 }
