@@ -292,6 +292,10 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
 
     /// A wrapper is followed, and with it the children of what it wraps, unless it is a tracer itself.
     fn wrap(&mut self, pid: Pid, order: &WrapOrder) -> Result<bool, WrapError> {
+        if self.waiting.holds.contains_key(&pid) {
+            self.waiting.release(pid);
+            return Err(WrapError::Impossible("it is past its exec".into()));
+        }
         let at = self.waiting.pids.remove(&pid).ok_or(WrapError::Gone)?;
         if let Err(failed) = wrap::execute(pid, at, order) {
             unless_gone(sys::cont(pid, 0));
