@@ -210,6 +210,12 @@ fn moments(debug: &Debug, matches: &ArgMatches) -> Result<(), Trouble> {
         ))
         .hint("leave --break away, or add exec to --on"));
     }
+    if !on.exec && debug.wrap.is_some() {
+        return Err(Trouble::new(format!(
+            "--wrap: a program can be put under another one at its exec only, and --on {on} holds it later"
+        ))
+        .hint("say --on exec, or leave --on away; without --wrap it is handed to a debugger"));
+    }
     Ok(())
 }
 

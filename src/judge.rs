@@ -173,11 +173,20 @@ impl Matcher {
             }
         }
         let early = self.filter.early(facts);
-        if self.moments.exec && self.filter.judge_at(&early, Now::Exec).answer == Answer::Yes {
-            return self.matched(facts, stop);
-        }
+        let is_match =
+            self.moments.exec && self.filter.judge_at(&early, Now::Exec).answer == Answer::Yes;
         let program = Program::for_later(facts);
         let candidate = Arc::new(Candidate { early, program, since: Instant::now() });
+        if is_match && self.list {
+            self.listed(facts, Faults::empty());
+        } else if is_match && !self.is_wrapper_s(facts) {
+            let program = Box::new(Program::read(&self.filter, facts));
+            self.tell.send(match stop.hold_and_follow(candidate) {
+                Ok(held) => Notice::Match(held, program),
+                Err(why) => Notice::Passed(program, Some(why)),
+            });
+            return;
+        }
         match stop.follow(Arc::clone(&candidate)) {
             Ok(()) => self.tally.lock().unwrap_or_else(PoisonError::into_inner).candidates += 1,
             Err(why) => {
@@ -214,6 +223,11 @@ impl Matcher {
         false
     }
 
+    /// Whether an exec is the doing of a wrapper.
+    fn is_wrapper_s(&self, facts: &mut dyn Facts) -> bool {
+        facts.pid().known().is_some_and(|pid| self.wraps.made(pid as Pid))
+    }
+
     fn listed(&mut self, facts: &mut dyn Facts, faults: Faults) {
         let program = Box::new(Program { faults, ..Program::read(&self.filter, facts) });
         self.tell.send(Notice::Passed(program, None));
@@ -225,7 +239,7 @@ impl Matcher {
             stop.release();
             return;
         }
-        if facts.pid().known().is_some_and(|pid| self.wraps.made(pid as Pid)) {
+        if self.is_wrapper_s(facts) {
             stop.release();
             return;
         }

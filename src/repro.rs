@@ -21,7 +21,7 @@ use crate::report::Trouble;
 use crate::sys::Pid;
 use crate::wrapped::leads_to_program;
 
-pub use again::run as run_again;
+pub use again::{command, rerun_by, run as run_again};
 pub use descriptors::Descriptor;
 
 /// The names of the files in a hit's folder.

@@ -14,7 +14,9 @@ mod unfollowed;
 mod wrapping;
 
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -32,6 +34,7 @@ use crate::hits::{self, Hit, Progress, Stage};
 use crate::judge::{Matcher, Notice, Program, Tally};
 use crate::notify::{self, Receiver, Sender};
 use crate::report::{self, Report, Trouble};
+use crate::repro;
 use crate::source::{ExitStatus, Held, NotHeld, Source, SourceEvent};
 use crate::sys::{self, Inherited, Pid};
 use crate::wrapped::Wraps;
@@ -305,14 +308,15 @@ impl Session {
     }
 
     fn state(&self) -> SessionState {
-        let argv = self
-            .config
-            .command
-            .iter()
-            .map(|word| std::os::unix::ffi::OsStrExt::as_bytes(word.as_os_str()));
+        let command = &self.config.command;
+        // As it was typed, more or less: what we run for it says nothing to anybody.
+        let words: Vec<&OsStr> = match repro::rerun_by(command) {
+            Some(folder) => vec![OsStr::new("rerun"), folder],
+            None => command.iter().map(|word| word.as_os_str()).collect(),
+        };
         SessionState {
             pid: std::process::id() as Pid,
-            command: escape::command_line(&argv.collect(), 100),
+            command: escape::command_line(&words.iter().map(|word| word.as_bytes()).collect(), 100),
             execs: self.tally.lock().unwrap_or_else(PoisonError::into_inner).execs,
             hits: self
                 .hits

@@ -104,6 +104,10 @@ pub struct Totals {
 pub trait Control {
     fn release(&mut self, pid: Pid);
     fn hold(&mut self, pid: Pid) -> Result<Held, NotHeld>;
+    /// The same at an exec after which more may count: it is followed if the source lets it run.
+    fn hold_and_follow(&mut self, pid: Pid, _: Arc<Candidate>) -> Result<Held, NotHeld> {
+        self.hold(pid)
+    }
     /// Lets it run, and tells what happens to it, unless there is an error.
     fn follow(&mut self, pid: Pid, candidate: Arc<Candidate>) -> Result<(), NotHeld>;
 }
@@ -150,6 +154,15 @@ impl<'a> Stop<'a> {
     pub fn follow(mut self, candidate: Arc<Candidate>) -> Result<(), NotHeld> {
         match self.control.take() {
             Some(control) => control.follow(self.pid, candidate),
+            None => Err(NotHeld::Gone),
+        }
+    }
+
+    /// Keeps the process where it is, and has the judge told of what happens to it once it is let run. Who
+    /// is given it by [`Held::park`] has it alone.
+    pub fn hold_and_follow(mut self, candidate: Arc<Candidate>) -> Result<Held, NotHeld> {
+        match self.control.take() {
+            Some(control) => control.hold_and_follow(self.pid, candidate),
             None => Err(NotHeld::Gone),
         }
     }

@@ -263,6 +263,21 @@ fn a_hostile_name_stays_in_the_folder() {
 }
 
 #[test]
+fn the_folders_above_are_made_too() {
+    let world = World::new();
+    let hello = world.fixture("hello", &[]);
+    let to = world.path("kept").join("by").join("program");
+    let script = format!("'{}'; exit $?", hello.display());
+    let options = ["-m", "basename=hello", "--save", "repro", "--to", to.to_str().unwrap()];
+    let outcome = world.debug_sh(&options, &script);
+    assert_eq!((outcome.code(), outcome.out().as_str()), (3, "hello\n"), "{}", outcome.stderr);
+    assert_eq!(fs::read_dir(&to).unwrap().count(), 1, "{}", outcome.stderr);
+    for folder in [&to, to.parent().unwrap(), &world.path("kept")] {
+        assert_eq!(fs::metadata(folder).unwrap().mode() & 0o777, 0o700);
+    }
+}
+
+#[test]
 fn where_nothing_can_be_written_that_is_said_and_the_program_runs_on() {
     let world = World::new();
     let hello = world.fixture("hello", &[]);
@@ -418,6 +433,14 @@ fn rerun_does_so_under_a_debugger() {
         command.args(backend);
         let again = finish(world.start(command));
         assert!(again.out().contains("variable ADDED=1\n"), "{}{}", again.stderr, again.out());
+        let mut command = world.tracexec(["rerun", "--hold", folder]);
+        command.args(backend);
+        let mut held = world.start(command);
+        let pid = pid_in(&held.stderr_line(": held"));
+        let shown = world.run(["ps"]).out();
+        assert!(shown.contains(&format!(": rerun {folder} (2 execs seen)\n")), "{shown}");
+        assert_eq!(world.run(["release", &pid.to_string()]).code(), 0);
+        assert_eq!(finish(held).code(), 3);
     }
 }
 

@@ -256,3 +256,31 @@ fn an_ordinary_user_s_program_is_wrapped_too() {
     assert_eq!((outcome.code(), outcome.out().as_str()), (3, "hello\n"), "{}", outcome.stderr);
     assert_eq!(wrapped(&outcome), 1, "{}", outcome.stderr);
 }
+
+#[test]
+fn a_match_later_than_its_exec_runs_on_without_the_wrapper() {
+    let world = World::new();
+    let dies = world.fixture("dies", &[]);
+    let to = world.path("kept").display().to_string();
+    // No exec has a signal or a status, so that only the later moment matches.
+    for (on, filter, mode, status) in [
+        ("exec,crash", "signal=SEGV", "null", 139),
+        ("exec,fail", "status=3", "exit", 3),
+        ("exec,hang=300ms", "age>=100ms and basename=sleep", "", 0),
+    ] {
+        for more in [&[][..], &["--save", "repro", "--to", &to]] {
+            let options = ["--on", on, "-m", filter, "--wrap", "env A=1"];
+            let script = match mode {
+                "" => "sleep 1; echo status $?".into(),
+                mode => format!("'{}' {mode}; echo status $?", dies.display()),
+            };
+            let outcome = world.debug_sh(&[&options[..], more].concat(), &script);
+            let said = &outcome.stderr;
+            assert_eq!(outcome.out(), format!("status {status}\n"), "{on}: {said}");
+            let line = "not under env A=1, which is possible at the exec only; it runs on";
+            assert!(said.contains(line), "{on}: {said}");
+            assert!(!said.contains("): under env"), "{on}: {said}");
+        }
+    }
+    support::typed::nothing_is_left_of(&world);
+}

@@ -7,7 +7,7 @@ use clap::ArgMatches;
 
 use crate::cli;
 use crate::report::Trouble;
-use crate::repro::Repro;
+use crate::repro::{self, Repro};
 use crate::settings;
 
 /// The options that every subcommand has.
@@ -24,7 +24,7 @@ pub fn command_line(folder: &Path, matches: &ArgMatches) -> Result<Vec<OsString>
     line.extend(options(matches));
     // The first exec of this very process is ours, the second the program's.
     line.extend(["-m", "depth=0", "--skip", "1", "--once", "--"].map(OsString::from));
-    line.extend([own.into_os_string(), "again".into(), folder.into_os_string()]);
+    line.extend(repro::command(&own, &folder));
     Ok(line)
 }
 

@@ -1,6 +1,6 @@
 //! Becomes the program that a hit's folder tells of: the COMMAND of `tracexec rerun`.
 
-use std::ffi::{CString, OsStr};
+use std::ffi::{CString, OsStr, OsString};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
@@ -13,6 +13,21 @@ use super::Repro;
 use crate::escape;
 use crate::report::{Report, Trouble};
 use crate::sys::{self, Inherited};
+
+/// The hidden subcommand that does it.
+const SUBCOMMAND: &str = "again";
+
+/// The COMMAND that becomes the program of `folder`: `own`, our program.
+pub fn command(own: &Path, folder: &Path) -> [OsString; 3] {
+    [own.into(), SUBCOMMAND.into(), folder.into()]
+}
+
+/// The folder whose program this COMMAND becomes, if it is one of ours.
+pub fn rerun_by(command: &[OsString]) -> Option<&OsStr> {
+    let [own, subcommand, folder] = command else { return None };
+    let is_own = std::env::current_exe().is_ok_and(|path| path == Path::new(own));
+    (is_own && subcommand == SUBCOMMAND).then_some(folder)
+}
 
 /// Executes the program in our place; returns only if that fails.
 pub fn run(folder: &Path, report: Report) -> Trouble {

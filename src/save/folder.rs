@@ -1,6 +1,6 @@
 //! The folder of a hit: by the program's name, the pid and the hit's number, whatever the program is called.
 
-use std::fs::{self, DirBuilder};
+use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -15,17 +15,10 @@ const LONGEST: usize = 100;
 /// How many folders of one name there may be, of sessions before.
 const MOST: u32 = 1000;
 
-/// Makes a folder that only its owner can enter; one that is there is left as it is.
+/// Makes a folder that only its owner can enter, and those above it; one that is there is left as it is.
 pub fn make(path: &Path, owner: Option<(u32, u32)>) -> io::Result<()> {
     let _guard = As::user(owner);
-    match DirBuilder::new().mode(0o700).create(path) {
-        Err(error)
-            if error.kind() == io::ErrorKind::AlreadyExists && fs::metadata(path)?.is_dir() =>
-        {
-            Ok(())
-        }
-        other => other,
-    }
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
 /// Makes the folder of a hit, a new one in any case.

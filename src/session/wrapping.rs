@@ -10,6 +10,15 @@ impl Session {
     pub(super) fn wrap(&mut self, index: usize) {
         let Action::Wrap(wrapper) = &self.config.action else { return };
         let hit = &mut self.hits[index];
+        if hit.program.happened.is_some() {
+            // There is no way back to its start.
+            hit.let_run();
+            let (pid, what) = (hit.pid, line(&hit.program));
+            let why = format!("not under {}, which is possible at the exec only", wrapper.line());
+            self.stages.tell(hit, What::Over(End::Released, Some(&why)));
+            self.report.hit(format!("{what}: {why}; it runs on"));
+            return self.release_guard(pid);
+        }
         let Some(held) = hit.take_held() else { return };
         let (pid, what) = (hit.pid, line(&hit.program));
         let name = wrapped::name_of(pid, &hit.program);

@@ -133,6 +133,7 @@ impl EbpfSource {
         let mut aim = watched.aim;
         let adopter = watched.adopter.map(Arc::new);
         let follower = adopter.clone();
+        let of_stops = adopter.as_ref().map(Arc::downgrade).unwrap_or_default();
         let tracer = adopter.as_ref().map_or(0, |adopter| adopter.tid());
         if aim.calls() || aim.wanted().is_some_and(|wanted| wanted.lives) {
             lowered.record_all();
@@ -161,7 +162,7 @@ impl EbpfSource {
                 let keep = lowered.keep;
                 drop(lowered);
                 let ready = programs.guardian().and_then(|guardian| {
-                    let stops = Arc::new(Stops::new(&programs, tracer)?);
+                    let stops = Arc::new(Stops::new(&programs, tracer, of_stops)?);
                     Ok((stops, guardian))
                 });
                 let (stops, guardian) = match ready {

@@ -169,3 +169,55 @@ fn a_program_whose_first_thread_has_gone_is_no_riddle() {
     assert_eq!(world.run(["release", &pid.to_string()]).code(), 0);
     assert_eq!(finish(running).code(), 4);
 }
+
+#[test]
+fn what_was_saved_at_its_exec_is_still_there_for_what_comes_later() {
+    let world = World::new();
+    let program = world.fixture("dies", &[]).display().to_string();
+    let to = world.path("kept").display().to_string();
+    let on = ["--on", "exec,crash,fail", "-m", "basename=dies"];
+    let script = format!("{program} null; echo $?; {program} exit; echo $?");
+    for save in ["repro", "core,backtrace,repro"] {
+        let options = [&on[..], &["--save", save, "--to", &to]].concat();
+        let outcome = world.debug_sh(&options, &script);
+        let said = &outcome.stderr;
+        assert_eq!(outcome.out(), "139\n3\n", "{said}");
+        assert_eq!(said.matches(": repro").count(), 4, "{said}");
+        for what in ["is about to die of SIGSEGV", "is about to exit with status 3"] {
+            assert_eq!(said.matches(what).count(), 1, "{said}");
+        }
+        // COMMAND itself, too.
+        let own = [&["debug", "--backend", super::support::BACKEND], &options[..]].concat();
+        let outcome =
+            finish(world.start(world.tracexec([&own[..], &["--", &program, "null"]].concat())));
+        assert_eq!(outcome.code(), 139, "{}", outcome.stderr);
+        assert_eq!(outcome.stderr.matches(": repro").count(), 2, "{}", outcome.stderr);
+    }
+    // The same where a match was passed over, is listed only, or has a wrapper.
+    for (options, crash) in [
+        (&["--skip", "1", "--save", "repro", "--to", &to][..], ": repro in "),
+        (&["--list"], ""),
+        (&["--wrap", "env A=1"], "not under env A=1"),
+    ] {
+        let outcome =
+            world.debug_sh(&[&on[..], options].concat(), &format!("{program} null; echo $?"));
+        let said = &outcome.stderr;
+        assert_eq!(outcome.out(), "139\n", "{said}");
+        let line = said.lines().find(|line| line.contains("is about to die of SIGSEGV"));
+        assert!(line.is_some_and(|line| line.contains(crash)), "{options:?}: {said}");
+    }
+    nothing_is_left_of(&world);
+}
+
+#[test]
+fn the_time_of_a_hang_begins_when_what_was_held_at_its_exec_runs() {
+    let world = World::new();
+    let to = world.path("kept").display().to_string();
+    // Its core and backtrace take some of that time.
+    let options = ["--on", "exec,hang=100ms", "-m", "basename=sleep", "--save", "core,backtrace"];
+    let outcome = world.debug_sh(&[&options[..], &["--to", &to]].concat(), "sleep 2; echo $?");
+    assert_eq!(outcome.out(), "0\n", "{}", outcome.stderr);
+    assert_eq!(outcome.stderr.matches(": core, backtrace in ").count(), 2, "{}", outcome.stderr);
+    assert_eq!(outcome.stderr.matches("still runs after").count(), 1, "{}", outcome.stderr);
+    nothing_is_left_of(&world);
+}

@@ -15,6 +15,8 @@ fn what_makes_no_sense_is_an_error_before_the_command_starts() {
             "tracexec-filter(7)",
         ),
         (&["--on", "crash", "--break", "main"], "stays where it happened", "add exec"),
+        (&["--on", "crash", "--wrap", "env"], "at its exec only", "--on exec"),
+        (&["--on", "fail,hang=1s", "--wrap", "env"], "--on fail,hang=1s holds it later", ""),
         (
             &["--on", "fail", "--system", "--once", "--backend", "ptrace"],
             "ptrace sees COMMAND's tree only",
@@ -25,7 +27,7 @@ fn what_makes_no_sense_is_an_error_before_the_command_starts() {
         let mut command = std::process::Command::new(super::support::TRACEXEC);
         world.prepare(&mut command);
         command.arg("debug").args(options);
-        if !options.contains(&"--break") {
+        if !options.contains(&"--break") && !options.contains(&"--wrap") {
             command.arg("--hold");
         }
         command.args(["--", "echo", "ran"]);

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::mem::offset_of;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use libbpf_rs::{MapCore, MapFlags, MapHandle};
@@ -11,9 +11,12 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use super::load::Programs;
 use super::skeleton::types::{limit, stopped_process};
+use crate::dump::{Focus, Prepared};
 use crate::fault;
+use crate::judge::Candidate;
 use crate::procfs::Status;
 use crate::report::Trouble;
+use crate::source::ptrace::adopt::{Adoptee, Adopter};
 use crate::source::ptrace::{admit, wrap};
 use crate::source::{Admit, Holder, ParkError, Totals};
 use crate::sys::{self, Pid, SharedWords};
@@ -25,10 +28,13 @@ const STOPS_WITHIN: Duration = Duration::from_secs(10);
 /// What is stopped, and what is shared with the thread that receives events.
 pub struct Stops {
     held: Mutex<HashMap<Pid, Stopped>>,
+    /// Those that come back, and are followed then.
+    lent: Mutex<HashMap<Pid, Stopped>>,
     /// The programs' map of them.
     slots: SharedWords,
     /// Our thread that follows what may be held later, or 0.
     tracer: Pid,
+    adopter: Weak<Adopter>,
     exempt: MapHandle,
     ending: EventFd,
     ended: EventFd,
@@ -40,6 +46,14 @@ pub struct Stopped {
     pub pidfd: OwnedFd,
     /// Where the programs have noted it.
     pub slot: u32,
+    /// What is followed once it is let run.
+    pub later: Option<Later>,
+}
+
+/// A process that is held at its exec, and may be again later.
+pub struct Later {
+    pub candidate: Arc<Candidate>,
+    pub is_command: bool,
 }
 
 /// Says so when it is dropped, see [`Stops::say_ended`].
@@ -56,7 +70,11 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Stops {
-    pub fn new(programs: &Programs<'_>, tracer: Pid) -> Result<Stops, Trouble> {
+    pub fn new(
+        programs: &Programs<'_>,
+        tracer: Pid,
+        adopter: Weak<Adopter>,
+    ) -> Result<Stops, Trouble> {
         let handle = |map| {
             MapHandle::try_from(map).map_err(|error| {
                 Trouble::new(format!("cannot share a map of the eBPF programs: {error}"))
@@ -73,8 +91,10 @@ impl Stops {
         };
         Ok(Stops {
             held: Mutex::default(),
+            lent: Mutex::default(),
             slots,
             tracer,
+            adopter,
             exempt: handle(&programs.skeleton.maps.exempt)?,
             ending: eventfd(EfdFlags::EFD_NONBLOCK)?,
             ended: eventfd(EfdFlags::empty())?,
@@ -125,6 +145,16 @@ impl Stops {
         self.forget(stopped.slot);
     }
 
+    /// The same at an exec that was held, with what is to be followed from there.
+    fn begin(&self, pid: Pid, mut stopped: Stopped) {
+        if let (Some(later), Some(adopter)) = (stopped.later.take(), self.adopter.upgrade()) {
+            let Later { candidate, is_command } = later;
+            // Who has been seized by somebody else meanwhile is theirs.
+            let _ = adopter.adopt(Adoptee { pid, candidate, is_command });
+        }
+        self.let_run(&stopped);
+    }
+
     /// Empties a slot. It must not cost a call of bpf(2), see bpf/interface.h.
     pub fn forget(&self, slot: u32) {
         let at = slot as usize * size_of::<stopped_process>() + offset_of!(stopped_process, tgid);
@@ -168,8 +198,32 @@ impl Holder for Stops {
     fn release(&self, pid: Pid) {
         let stopped = locked(&self.held).remove(&pid);
         if let Some(stopped) = stopped {
-            self.let_run(&stopped);
+            self.begin(pid, stopped);
         }
+    }
+
+    fn lend(&self, pid: Pid, admit: Admit, _: Focus) -> Result<Option<Prepared>, ParkError> {
+        let mut stopped = locked(&self.held).remove(&pid).ok_or(ParkError::Gone)?;
+        if let Err(error) = self.hand_over(pid, admit) {
+            self.begin(pid, stopped);
+            return Err(error);
+        }
+        self.forget(stopped.slot);
+        stopped.slot = limit::NO_SLOT.0;
+        if stopped.later.is_some() {
+            locked(&self.lent).insert(pid, stopped);
+        }
+        Ok(None)
+    }
+
+    /// It is still in state T, and its session's guardian answers for it.
+    fn take_back(&self, pid: Pid) -> bool {
+        let stopped = locked(&self.lent).remove(&pid);
+        stopped.map(|stopped| self.insert(pid, stopped)).is_some()
+    }
+
+    fn give_up(&self, pid: Pid) {
+        locked(&self.lent).remove(&pid);
     }
 
     fn park(&self, pid: Pid, admit: Admit) -> Result<Option<String>, ParkError> {
@@ -178,7 +232,7 @@ impl Holder for Stops {
         match &result {
             // From here on the session answers for it.
             Ok(_) => self.forget(stopped.slot),
-            Err(_) => self.let_run(&stopped),
+            Err(_) => self.begin(pid, stopped),
         }
         result
     }
@@ -191,7 +245,7 @@ impl Holder for Stops {
             .and_then(|()| wrap::stopped(pid, order));
         match &result {
             Ok(()) => self.forget(stopped.slot),
-            Err(_) => self.let_run(&stopped),
+            Err(_) => self.begin(pid, stopped),
         }
         // Its children are, in any case.
         result.map(|()| true)

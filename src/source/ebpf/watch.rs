@@ -14,7 +14,7 @@ use super::kin::Living;
 use super::load::Programs;
 use super::roots::Roots;
 use super::skeleton::types::{answer, exec_event};
-use super::stops::{Stopped, Stops};
+use super::stops::{Later, Stopped, Stops};
 use crate::event::{Begun, Ended, ExecRecord, Facts, Image, Keep, Part};
 use crate::fault;
 use crate::judge::Candidate;
@@ -251,7 +251,7 @@ impl<J: Judge, E: Fn(SourceEvent)> Watch<'_, J, E> {
         if found.is_none() {
             self.stops.forget(event.slot);
         }
-        found.map(|pidfd| Stopped { pidfd, slot: event.slot })
+        found.map(|pidfd| Stopped { pidfd, slot: event.slot, later: None })
     }
 
     fn record(&mut self, record: Record) {
@@ -438,6 +438,13 @@ impl Control for Answer<'_> {
         self.stops.insert(pid, stopped);
         fault::point("held");
         Ok(Held::new(pid, pidfd, self.stops.clone()))
+    }
+
+    fn hold_and_follow(&mut self, pid: Pid, candidate: Arc<Candidate>) -> Result<Held, NotHeld> {
+        if let Some(stopped) = &mut self.stopped {
+            stopped.later = Some(Later { candidate, is_command: self.is_command });
+        }
+        self.hold(pid)
     }
 }
 

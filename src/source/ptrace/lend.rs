@@ -36,7 +36,7 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
                 Ok(None)
             }
             Err(error) => {
-                self.waiting.resume(pid, 0);
+                self.waiting.begin(pid);
                 Err(error)
             }
         }

@@ -54,6 +54,8 @@ pub(super) struct Waiting {
     pub pids: HashMap<Pid, At>,
     /// In state T and traced by nobody, and to be taken back.
     pub lent: HashSet<Pid>,
+    /// Of both, what is followed once it is let run.
+    pub later: HashMap<Pid, Arc<Candidate>>,
     pub holds: HashMap<Pid, Hold>,
     pub followed: Followed,
     pub mailbox: Arc<Mailbox>,
@@ -212,6 +214,7 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
 
     /// A task is no more, or is ours no longer.
     pub(super) fn forget(&mut self, pid: Pid) {
+        self.waiting.later.remove(&pid);
         self.waiting.followed.ended(pid);
         if let Some(lineage) = &mut self.lineage {
             lineage.ended(pid);
@@ -285,18 +288,23 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
             (Ok(_), _) => self.forget(pid),
             // Whatever was refused, it must not stay where it is.
             (Err(_), Some(hold)) => hold.release(|tid, signal| self.waiting.resume(tid, signal)),
-            (Err(_), None) => self.waiting.resume(pid, 0),
+            (Err(_), None) => self.waiting.begin(pid),
         }
         result
     }
 
     /// A wrapper is followed, and with it the children of what it wraps, unless it is a tracer itself.
     fn wrap(&mut self, pid: Pid, order: &WrapOrder) -> Result<bool, WrapError> {
+        if self.waiting.holds.contains_key(&pid) {
+            self.waiting.release(pid);
+            return Err(WrapError::Impossible("it is past its exec".into()));
+        }
         let at = self.waiting.pids.remove(&pid).ok_or(WrapError::Gone)?;
         if let Err(failed) = wrap::execute(pid, at, order) {
-            unless_gone(sys::cont(pid, 0));
+            self.waiting.begin(pid);
             return Err(failed.into());
         }
+        self.waiting.later.remove(&pid);
         let follow = !traces_others(pid);
         if follow {
             self.noted(pid);
@@ -340,8 +348,8 @@ pub(super) fn park(pid: Pid, at: At, admit: Admit) -> Result<Option<String>, Par
 impl Waiting {
     fn new(look: Look, mailbox: Arc<Mailbox>) -> Waiting {
         let followed = Followed::new(look);
-        let (pids, lent, holds) = (HashMap::new(), HashSet::new(), HashMap::new());
-        Waiting { pids, lent, holds, followed, mailbox }
+        let (pids, lent, later) = (HashMap::new(), HashSet::new(), HashMap::new());
+        Waiting { pids, lent, later, holds: HashMap::new(), followed, mailbox }
     }
 
     /// Whether a process is in its exec stop.
@@ -358,6 +366,14 @@ impl Waiting {
         });
     }
 
+    /// Lets a process run on from its exec.
+    pub fn begin(&mut self, pid: Pid) {
+        if let Some(candidate) = self.later.remove(&pid) {
+            self.followed.executed(pid, Some(candidate));
+        }
+        self.resume(pid, 0);
+    }
+
     fn release_holds(&mut self) {
         for (_, hold) in std::mem::take(&mut self.holds) {
             hold.release(|tid, signal| self.resume(tid, signal));
@@ -369,7 +385,7 @@ impl Control for Waiting {
     fn release(&mut self, pid: Pid) {
         match self.holds.remove(&pid) {
             Some(hold) => hold.release(|tid, signal| self.resume(tid, signal)),
-            None => self.resume(pid, 0),
+            None => self.begin(pid),
         }
     }
 
@@ -400,5 +416,10 @@ impl Control for Waiting {
         }
         fault::point("held");
         Ok(Held::new(pid, pidfd, self.mailbox.clone()))
+    }
+
+    fn hold_and_follow(&mut self, pid: Pid, candidate: Arc<Candidate>) -> Result<Held, NotHeld> {
+        self.later.insert(pid, candidate);
+        self.hold(pid)
     }
 }
