@@ -259,6 +259,18 @@ impl Hit {
         let _ = sys::pidfd_send_signal(self.pidfd.as_fd(), libc::SIGCONT);
     }
 
+    /// SIGCONT for one that is in a debugger's hands: it ends the stop of all threads, and is reported by
+    /// the one that it is sent to. That is the thread to which something has happened, where its end cannot
+    /// come between: another one would hold the report back until the process has died of its signal.
+    fn continue_attached(&self) {
+        if let Some(happened) = self.program.happened
+            && sys::tgkill(self.pid, happened.tid, libc::SIGCONT).is_ok()
+        {
+            return;
+        }
+        self.send_continue();
+    }
+
     /// Looks what has happened, and makes the passages that need nobody's decision.
     pub fn look(&mut self) -> Option<Progress> {
         if let Some(shim) = &mut self.shim
@@ -302,7 +314,7 @@ impl Hit {
             let debugger = parked.debugger.take();
             self.stage = Stage::Attached(debugger);
             fault::point("attached");
-            self.send_continue();
+            self.continue_attached();
             fault::point("continued");
             return Some(Progress::Attached);
         }

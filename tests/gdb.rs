@@ -78,6 +78,20 @@ fn gdb_backtrace_prints_every_thread_and_the_run_goes_on() {
 }
 
 #[test]
+fn gdb_backtrace_begins_with_the_thread_that_hit_the_breakpoint() {
+    let world = World::new();
+    let dies = world.fixture("dies", &[]);
+    let script = format!("{} exit thread; echo status $?", dies.display());
+    let options = ["-m", "basename=dies", "--debugger", "gdb-backtrace", "--break", "happen"];
+    let outcome = world.debug_sh(&options, &script);
+    assert_eq!(outcome.out(), "status 3\n", "{}", outcome.stderr);
+    let (_, shown) = outcome.stderr.split_once("---- tracexec: process ").unwrap();
+    let frame = shown.lines().find(|line| line.starts_with("#0 ")).unwrap();
+    assert!(frame.starts_with("#0  happen ("), "{}", outcome.stderr);
+    nothing_is_left_of(&world);
+}
+
+#[test]
 fn gdb_backtrace_at_the_entry_needs_no_terminal() {
     let world = World::new();
     let hello = world.fixture("hello", &[]);

@@ -1,10 +1,16 @@
 //! A signal that ends a program.
 
-use super::support::typed::nothing_is_left_of;
+use super::support::typed::{Typed, nothing_is_left_of};
 use super::support::{
     World, eventually, finish, pid_in, processes_with, signal_process, state, status_of,
 };
 use super::{Way, each_is_held, way};
+
+/// The threads of a process.
+fn threads_of(pid: i32) -> Vec<i32> {
+    let entries = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    entries.map(|entry| entry.unwrap().file_name().to_str().unwrap().parse().unwrap()).collect()
+}
 
 const WAYS: [Way; 9] = [
     way("null", "SIGSEGV at 0x0", 139),
@@ -93,6 +99,36 @@ fn lldb_selects_the_thread_that_crashed() {
         outcome.stderr
     );
     assert_eq!(outcome.out(), "139\n139\n", "{}", outcome.stderr);
+    nothing_is_left_of(&world);
+}
+
+#[test]
+fn the_sigcont_of_the_hand_over_is_for_the_thread_that_crashed() {
+    let world = World::new();
+    let program = world.fixture("dies", &[]).display().to_string();
+    for (mode, signal, status) in [("null", "SIGSEGV", 139), ("abort", "SIGABRT", 134)] {
+        let script = format!("{program} {mode} thread; echo $?");
+        let options = ["--on", "crash", "--debugger", "gdb"];
+        let mut typed = Typed::start(&world, &options, &script);
+        let pid = typed.hit();
+        typed.screen.wait_for("(gdb) ");
+        // Pending for another one, it would be reported when the process is dead.
+        let pending = |tid: i32, key: &str| {
+            let set = status_of(tid, key).map(|set| u64::from_str_radix(&set, 16).unwrap());
+            set.is_some_and(|set| set & (1 << (libc::SIGCONT - 1)) != 0)
+        };
+        let threads = || threads_of(pid).into_iter();
+        let holder =
+            eventually("SIGCONT pending", || threads().find(|&tid| pending(tid, "SigPnd")));
+        assert_eq!(Some(holder), threads().max(), "{mode}: {:?}", threads());
+        assert!(!pending(pid, "ShdPnd"), "{mode}");
+        let shown = typed.enter("continue", "(gdb) ");
+        assert!(shown.contains(&format!("received signal {signal}")), "{shown}");
+        let shown = typed.enter("continue", "The program no longer exists.");
+        assert!(!shown.contains("SIGCONT"), "{shown}");
+        typed.enter("quit", "");
+        assert_eq!(typed.finish().out(), format!("{status}\n"));
+    }
     nothing_is_left_of(&world);
 }
 

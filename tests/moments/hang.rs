@@ -71,3 +71,29 @@ fn a_clock_above_is_told_of() {
     });
     assert_eq!(finish(running).out(), "139\n");
 }
+
+#[test]
+fn the_sigcont_of_the_hand_over_is_passed_over_until_its_thread_has_run() {
+    let world = World::new();
+    let program = world.fixture("dies", &[]).display().to_string();
+    let script = format!("{program} spin thread; echo $?");
+    let options = ["--on", "hang=300ms", "--debugger", "gdb", "--in", "background"];
+    // A stop of the thread that spins comes before the first one has run at all.
+    let mut args = options.to_vec();
+    for command in [
+        "thread 5",
+        "set scheduler-locking on",
+        "stepi",
+        "set scheduler-locking off",
+        "set var answer = 0",
+        "continue",
+    ] {
+        args.extend(["--ex", command]);
+    }
+    let outcome = world.debug_sh(&args, &script);
+    let said = &outcome.stderr;
+    assert!(said.contains("exited normally"), "{said}");
+    assert!(!said.contains("SIGCONT"), "{said}");
+    assert_eq!(outcome.out(), "0\n", "{said}");
+    nothing_is_left_of(&world);
+}
