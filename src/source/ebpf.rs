@@ -259,7 +259,6 @@ impl Source for EbpfSource {
     fn let_go(&mut self) {
         if let Some(thread) = self.thread.take() {
             self.stops.end();
-            // It has a last look some time later, for which nobody has to wait.
             self.stops.wait_until_ended();
             drop(thread);
         }

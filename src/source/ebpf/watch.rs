@@ -103,10 +103,9 @@ impl<J: Judge, E: Fn(SourceEvent)> Watch<'_, J, E> {
         }
         self.let_all_run(&ring, &received);
         self.count();
+        // A program that was running when it was switched off may still stop one more. The guardian waits for that;
+        // our own end would have to, if we did.
         self.stops.say_ended();
-        // A program that was running when it was switched off may have stopped one more.
-        sys::wait_for_kernel_readers();
-        self.let_all_run(&ring, &received);
     }
 
     /// Sets running what was stopped in the last moment.
