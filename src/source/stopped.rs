@@ -108,6 +108,13 @@ impl StoppedProcess {
 
     /// The image is an interpreter's if it is not the file that was passed.
     fn read_interpreter(&mut self) -> Reading<Vec<u8>> {
+        // Whatever runs a file is handed its name (fs/binfmt_script.c, fs/binfmt_misc.c).
+        let passed = self.filename().known().map(<[u8]>::to_vec);
+        let is_handed =
+            |argv: &Strings| argv.iter().skip(1).any(|word| Some(word) == passed.as_deref());
+        if passed.is_some() && self.argv().known().is_some_and(|argv| !is_handed(argv)) {
+            return Reading::Missing;
+        }
         // It mostly is, by name; then there is nothing to look up.
         let exe = self.exe().known().map(<[u8]>::to_vec);
         if exe.is_some() && exe.as_deref() == self.filename().known() {
