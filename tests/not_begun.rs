@@ -51,6 +51,10 @@ fn a_command_that_cannot_be_executed_leaves_the_earlier_file_and_no_other() {
     for backend in backends() {
         for way in WAYS {
             for output in ["earlier", "new", "-", "/dev/stdout"] {
+                // Standard output cannot begin anew, which is an error of its own.
+                if output == "-" && way.contains(&"--rotate") {
+                    continue;
+                }
                 for (words, code, said) in [
                     ("none", 127, "cannot execute none: No such file"),
                     (text.to_str().unwrap(), 126, "Permission denied"),
