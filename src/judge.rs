@@ -139,10 +139,7 @@ impl Judge for Matcher {
             self.tell.send(Notice::Passed(program, None));
             return;
         }
-        self.tell.send(match stop.hold() {
-            Ok(held) => Notice::Match(held, program),
-            Err(why) => Notice::Passed(program, Some(why)),
-        });
+        self.held(stop.hold(), program);
     }
 
     fn missed(&mut self, candidate: &Candidate, happened: Happened) {
@@ -181,10 +178,7 @@ impl Matcher {
             self.listed(facts, Faults::empty());
         } else if is_match && !self.is_wrapper_s(facts) {
             let program = Box::new(Program::read(&self.filter, facts));
-            self.tell.send(match stop.hold_and_follow(candidate) {
-                Ok(held) => Notice::Match(held, program),
-                Err(why) => Notice::Passed(program, Some(why)),
-            });
+            self.held(stop.hold_and_follow(candidate), program);
             return;
         }
         match stop.follow(Arc::clone(&candidate)) {
@@ -223,6 +217,13 @@ impl Matcher {
         false
     }
 
+    fn held(&self, held: Result<Held, NotHeld>, program: Box<Program>) {
+        self.tell.send(match held {
+            Ok(held) => Notice::Match(held, program),
+            Err(why) => Notice::Passed(program, Some(why)),
+        });
+    }
+
     /// Whether an exec is the doing of a wrapper.
     fn is_wrapper_s(&self, facts: &mut dyn Facts) -> bool {
         facts.pid().known().is_some_and(|pid| self.wraps.made(pid as Pid))
@@ -244,10 +245,7 @@ impl Matcher {
             return;
         }
         let program = Box::new(Program::read(&self.filter, facts));
-        self.tell.send(match stop.hold() {
-            Ok(held) => Notice::Match(held, program),
-            Err(why) => Notice::Passed(program, Some(why)),
-        });
+        self.held(stop.hold(), program);
     }
 }
 

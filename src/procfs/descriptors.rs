@@ -46,6 +46,14 @@ pub fn open_files(pid: Pid) -> io::Result<Vec<FdRecord>> {
     Ok(fds(pid)?.into_iter().map(|fd| file_record(pid, fd)).collect())
 }
 
+/// Those of our own that COMMAND is given, as far as all of each is known. The folder in which we look is closed by
+/// then, so that it is none of them.
+pub fn given_files() -> Vec<FdRecord> {
+    let mut found = open_files(std::process::id() as Pid).unwrap_or_default();
+    found.retain(|fd| !fd.close_on_exec && fd.faults.is_empty());
+    found
+}
+
 /// A descriptor of which nothing more is known.
 pub(super) fn untold(fd: Fd) -> FdRecord {
     FdRecord {

@@ -9,7 +9,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use crate::event::{ExecRecord, Faults, Namespace, Part};
+use crate::event::{ExecRecord, Faults, Namespace, Part, Strings};
 use crate::procfs;
 use crate::sys::Pid;
 
@@ -139,8 +139,13 @@ pub fn of(record: &ExecRecord, pid: impl FnOnce() -> Option<Pid>) -> Part<Vec<Ve
     }
 }
 
-/// Whether something may run what was passed. To whatever does the kernel gives that name as an argument, see
-/// its binfmt_script.c and binfmt_misc.c.
+/// Whether something may run the file that was passed: to whatever does the kernel gives that name as an argument,
+/// see its binfmt_script.c and binfmt_misc.c.
+pub fn is_handed(argv: &Strings, passed: &[u8]) -> bool {
+    argv.iter().skip(1).any(|argument| argument == passed)
+}
+
+/// The same of a record, of which that may not be known.
 pub fn may_have(record: &ExecRecord) -> bool {
     match (&record.filename.value, &record.argv.value) {
         (Some(passed), Some(argv))
@@ -148,7 +153,7 @@ pub fn may_have(record: &ExecRecord) -> bool {
                 && record.filename.faults.is_empty()
                 && record.argv.faults.is_empty() =>
         {
-            argv.strings.iter().skip(1).any(|argument| argument == passed)
+            is_handed(&argv.strings, passed)
         }
         _ => true,
     }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use crate::cgroup::Cgroup;
 use crate::event::{Facts, Fd, Image, Namespace, Reading, Strings};
 use crate::procfs::{self, Stat, Status};
+use crate::source::interpreters;
 use crate::sys::Pid;
 
 /// Where a process stands in its tree.
@@ -108,11 +109,10 @@ impl StoppedProcess {
 
     /// The image is an interpreter's if it is not the file that was passed.
     fn read_interpreter(&mut self) -> Reading<Vec<u8>> {
-        // Whatever runs a file is handed its name (fs/binfmt_script.c, fs/binfmt_misc.c).
         let passed = self.filename().known().map(<[u8]>::to_vec);
-        let is_handed =
-            |argv: &Strings| argv.iter().skip(1).any(|word| Some(word) == passed.as_deref());
-        if passed.is_some() && self.argv().known().is_some_and(|argv| !is_handed(argv)) {
+        if let (Some(passed), Reading::Known(argv)) = (passed, self.argv())
+            && !interpreters::is_handed(argv, &passed)
+        {
             return Reading::Missing;
         }
         // It mostly is, by name; then there is nothing to look up.

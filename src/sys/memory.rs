@@ -9,26 +9,40 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use libc::{c_int, c_void};
 
-fn map(fd: BorrowedFd<'_>, bytes: usize, access: c_int, flags: c_int) -> io::Result<*mut c_void> {
-    // SAFETY: a new mapping, at an address of the kernel's choice.
-    let start =
-        unsafe { libc::mmap(std::ptr::null_mut(), bytes, access, flags, fd.as_raw_fd(), 0) };
-    if start == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(start) }
-}
-
-/// What a file of the kernel holds that never changes, without a copy.
-pub struct KernelFile {
+/// Memory that is mapped as long as the value lives.
+struct Mapping {
     start: *mut c_void,
     bytes: usize,
 }
+
+impl Mapping {
+    fn new(fd: BorrowedFd<'_>, bytes: usize, access: c_int, flags: c_int) -> io::Result<Mapping> {
+        // SAFETY: a new mapping, at an address of the kernel's choice.
+        let start =
+            unsafe { libc::mmap(std::ptr::null_mut(), bytes, access, flags, fd.as_raw_fd(), 0) };
+        if start == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(Mapping { start, bytes })
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: the mapping is ours, and no reference into it is left.
+        unsafe { libc::munmap(self.start, self.bytes) };
+    }
+}
+
+/// What a file of the kernel holds that never changes, without a copy.
+pub struct KernelFile(Mapping);
 
 impl KernelFile {
     /// An error where the kernel does not offer this file so.
     pub fn map(path: &Path) -> io::Result<KernelFile> {
         let file = File::open(path)?;
         let bytes = file.metadata()?.len() as usize;
-        let start = map(file.as_fd(), bytes, libc::PROT_READ, libc::MAP_PRIVATE)?;
-        Ok(KernelFile { start, bytes })
+        Mapping::new(file.as_fd(), bytes, libc::PROT_READ, libc::MAP_PRIVATE).map(KernelFile)
     }
 }
 
@@ -37,22 +51,12 @@ impl Deref for KernelFile {
 
     fn deref(&self) -> &[u8] {
         // SAFETY: it is mapped as long as the value lives, and nobody writes there.
-        unsafe { std::slice::from_raw_parts(self.start.cast(), self.bytes) }
-    }
-}
-
-impl Drop for KernelFile {
-    fn drop(&mut self) {
-        // SAFETY: the mapping is ours, and no reference into it is left.
-        unsafe { libc::munmap(self.start, self.bytes) };
+        unsafe { std::slice::from_raw_parts(self.0.start.cast(), self.0.bytes) }
     }
 }
 
 /// The memory behind a descriptor, as words of 32 bits.
-pub struct SharedWords {
-    start: *mut c_void,
-    bytes: usize,
-}
+pub struct SharedWords(Mapping);
 
 // SAFETY: the memory is mapped as long as the value lives, and is accessed by atomic operations only.
 unsafe impl Send for SharedWords {}
@@ -62,18 +66,17 @@ unsafe impl Sync for SharedWords {}
 impl SharedWords {
     pub fn new(fd: BorrowedFd<'_>, bytes: usize) -> io::Result<SharedWords> {
         let access = libc::PROT_READ | libc::PROT_WRITE;
-        let start = map(fd, bytes, access, libc::MAP_SHARED)?;
-        Ok(SharedWords { start, bytes })
+        Mapping::new(fd, bytes, access, libc::MAP_SHARED).map(SharedWords)
     }
 
     /// How many words there are.
     pub fn count(&self) -> usize {
-        self.bytes / size_of::<AtomicU32>()
+        self.0.bytes / size_of::<AtomicU32>()
     }
 
     fn word(&self, index: usize) -> Option<&AtomicU32> {
         // SAFETY: it lies in the mapping, which begins at a page and so is aligned.
-        (index < self.count()).then(|| unsafe { &*self.start.cast::<AtomicU32>().add(index) })
+        (index < self.count()).then(|| unsafe { &*self.0.start.cast::<AtomicU32>().add(index) })
     }
 
     /// Sets the word with this index; one that is not there is left alone.
@@ -86,12 +89,5 @@ impl SharedWords {
     /// The word with this index; 0 if it is not there.
     pub fn get(&self, index: usize) -> u32 {
         self.word(index).map_or(0, |word| word.load(Ordering::Acquire))
-    }
-}
-
-impl Drop for SharedWords {
-    fn drop(&mut self) {
-        // SAFETY: the mapping is ours, and no reference into it is left.
-        unsafe { libc::munmap(self.start, self.bytes) };
     }
 }

@@ -104,7 +104,8 @@ impl Log {
             Some(journal) => {
                 let sent = journal.send(&entry(kind, &line.text, record));
                 self.unsent += u64::from(sent.is_err());
-                sent
+                // Whatever it is, it is no reader that has seen enough.
+                sent.map_err(io::Error::other)
             }
             None => self.output.line(&line.text),
         }

@@ -14,7 +14,7 @@ use super::judge::Notice;
 use super::{About, Baseline, End, Lost, Sink, Tracer, source, words};
 use crate::cli::Backend;
 use crate::cli::trace::SeccompBpf;
-use crate::event::{FdRecord, Strings, TraceEvent, Wanted};
+use crate::event::{Strings, TraceEvent, Wanted};
 use crate::filter::Filter;
 use crate::guardian::Guardian;
 use crate::identity::Identity;
@@ -120,12 +120,7 @@ fn about(config: &Config) -> About {
         baseline: Baseline {
             env: env.collect::<Strings>(),
             cwd: procfs::link(own, "cwd").unwrap_or_default(),
-            fds: procfs::open_files(own)
-                .unwrap_or_default()
-                .into_iter()
-                // The folder in which we look is closed by now, so that nothing is known of its flags.
-                .filter(|fd: &FdRecord| !fd.close_on_exec && fd.faults.is_empty())
-                .collect(),
+            fds: procfs::given_files(),
         },
         source: String::new(),
         version: env!("CARGO_PKG_VERSION").into(),

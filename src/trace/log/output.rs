@@ -1,6 +1,6 @@
 //! Where the lines go.
 
-use std::io::{self, ErrorKind};
+use std::io;
 use std::path::Path;
 
 use crate::report::Trouble;
@@ -22,8 +22,6 @@ pub struct Output {
     waiting: u64,
     /// How many have come nowhere.
     lost: u64,
-    /// The reader has gone.
-    gone: bool,
     /// How large a file may become, and how many older ones stay.
     limits: Option<(u64, u32)>,
     rotating: Option<Rotating>,
@@ -59,7 +57,6 @@ impl Output {
             pending: Vec::new(),
             waiting: 0,
             lost: 0,
-            gone: false,
             limits: None,
             rotating: None,
             target,
@@ -94,9 +91,6 @@ impl Output {
     /// A line, without its end. A terminal gets it at once, in one write, so that lines of COMMAND's do not
     /// come in between.
     pub fn line(&mut self, text: &str) -> io::Result<()> {
-        if self.gone {
-            return Ok(());
-        }
         if self.pending.len() + text.len() >= self.most
             && let Err(error) = self.flush()
         {
@@ -116,14 +110,7 @@ impl Output {
         self.lost += std::mem::take(&mut self.waiting).saturating_sub(told);
         self.pending = pending;
         self.pending.clear();
-        match written {
-            // Whoever reads may stop when he has seen enough.
-            Err(error) if error.kind() == ErrorKind::BrokenPipe => {
-                self.gone = true;
-                Ok(())
-            }
-            other => other,
-        }
+        written
     }
 
     /// How many lines it was given and has not written.
@@ -165,13 +152,12 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_has_gone_is_no_error() {
+    fn a_reader_that_has_gone_is_told_as_that() {
         let (reader, writer) = io::pipe().unwrap();
         drop(reader);
         let mut output = Output::of(Target::of(File::from(std::os::fd::OwnedFd::from(writer))));
         output.line("x").unwrap();
-        output.flush().unwrap();
-        output.line(&"x".repeat(ENOUGH)).unwrap();
+        assert_eq!(output.flush().unwrap_err().kind(), io::ErrorKind::BrokenPipe);
         assert!(output.pending.is_empty());
     }
 

@@ -19,10 +19,11 @@ pub struct Files {
 
 impl Files {
     pub fn new() -> Files {
-        let own = std::process::id() as Pid;
-        let mut given = procfs::open_files(own).unwrap_or_default();
-        given.retain(|fd| !fd.close_on_exec && fd.faults.is_empty());
-        Files { own, given, file_systems: FileSystems::default() }
+        Files {
+            own: std::process::id() as Pid,
+            given: procfs::given_files(),
+            file_systems: FileSystems::default(),
+        }
     }
 
     /// All that is known of them.
