@@ -474,6 +474,21 @@ fn by_hand() -> Result<Option<Recipe>, Trouble> {
     Ok(["gdb", "lldb"].into_iter().find_map(installed))
 }
 
+impl Session {
+    /// Whether anything that follows a hit says in which directory the program was executed. To know that
+    /// of every program which may be held later is dear: it is its first file in /proc.
+    pub fn tells_directory(&self) -> bool {
+        let tells = |recipe: &Recipe| recipe.debugger.tells_directory();
+        let action = match &self.action {
+            Action::Hold(recipe) => recipe.as_deref().is_some_and(tells),
+            Action::Debugger(choice, _) => choice.iter().any(tells),
+            Action::Editor(_) | Action::LaunchJson(_) => true,
+            Action::List | Action::Wrap(_) | Action::Nothing => false,
+        };
+        action || self.hits_json.is_some() || self.saves.is_some()
+    }
+}
+
 /// Changes to the directory that -C names.
 pub fn change_directory(directory: Option<&PathBuf>) -> Result<(), Trouble> {
     let Some(directory) = directory else { return Ok(()) };

@@ -96,6 +96,8 @@ pub struct Matcher {
     /// Only tell, stop nothing.
     pub list: bool,
     pub moments: Moments,
+    /// Whether the directory of a program that may be held later is told then.
+    pub tells_directory: bool,
     pub tally: Arc<Mutex<Tally>>,
     pub tell: Sender<Notice>,
     /// What runs under a wrapper of ours.
@@ -172,7 +174,10 @@ impl Matcher {
         let early = self.filter.early(facts);
         let is_match =
             self.moments.exec && self.filter.judge_at(&early, Now::Exec).answer == Answer::Yes;
-        let program = Program::for_later(facts);
+        let mut program = Program::for_later(facts);
+        if self.tells_directory {
+            program.cwd = owned(facts.cwd());
+        }
         let candidate = Arc::new(Candidate { early, program, since: Instant::now() });
         if is_match && self.list {
             self.listed(facts, Faults::empty());
@@ -257,19 +262,20 @@ impl Program {
     fn read(filter: &Filter, facts: &mut dyn Facts) -> Program {
         Program {
             exe: owned(facts.exe()),
+            cwd: owned(facts.cwd()),
             because: escape::text(filter.because(facts).as_bytes()),
             ..Program::for_later(facts)
         }
     }
 
-    /// What may have changed when something happens: that is kept of every candidate.
+    /// What may have changed when something happens: that is kept of every candidate, without its directory.
     fn for_later(facts: &mut dyn Facts) -> Program {
         Program {
             pid: facts.pid().known().unwrap_or_default() as Pid,
             argv: facts.argv().known().cloned().unwrap_or_default(),
             filename: owned(facts.filename()),
             exe: Vec::new(),
-            cwd: owned(facts.cwd()),
+            cwd: Vec::new(),
             interpreter: facts.interpreter().known().map(<[u8]>::to_vec),
             because: String::new(),
             faults: Faults::empty(),

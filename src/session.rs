@@ -86,6 +86,7 @@ pub fn run(mut config: config::Session, report: Report) -> Result<u8, Trouble> {
     let inherited = Inherited::note();
     let signals = block_signals()?;
     let server = Server::new()?;
+    let tells_directory = config.tells_directory();
     let stages = Stages::start(&mut config, report)?;
     let (sender, notices) = notify::channel()
         .map_err(|errno| Trouble::new(format!("cannot make an eventfd: {}", errno.desc())))?;
@@ -95,6 +96,7 @@ pub fn run(mut config: config::Session, report: Report) -> Result<u8, Trouble> {
         filter: Arc::clone(&config.filter),
         list: matches!(config.action, Action::List),
         moments: config.moments,
+        tells_directory,
         tally: Arc::clone(&tally),
         tell: sender.clone(),
         wraps: Arc::clone(&wraps),

@@ -411,6 +411,17 @@ impl Debugger {
         words.into_iter().any(|piece| matches!(piece, Piece::Value(found) if found == value))
     }
 
+    /// Whether the program's directory is told anywhere in it.
+    pub fn tells_directory(&self) -> bool {
+        use Placeholder::{Cwd, CwdInside, CwdOutside};
+        let optional = [&self.at_main, &self.at_location, &self.given_file, &self.given_command];
+        let remember = self.remember.iter().map(|remember| &remember.words);
+        let lists = [&self.command, &self.by_hand, &self.then, &self.at_entry, &self.sysroot];
+        let lists = lists.into_iter().chain(optional.into_iter().flatten()).chain(remember);
+        let mut pieces = lists.flatten().chain(self.files.values()).flatten();
+        pieces.any(|piece| matches!(piece, Piece::Value(Cwd | CwdInside | CwdOutside)))
+    }
+
     fn check(&self) -> Result<(), String> {
         let Some(first) = self.command.first() else { return Err("the command is empty".into()) };
         let fixed = match first.as_slice() {

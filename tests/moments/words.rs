@@ -1,5 +1,7 @@
 //! What is said on the command line and on --hits-json.
 
+use std::os::unix::fs::PermissionsExt;
+
 use super::support::World;
 
 #[test]
@@ -69,4 +71,30 @@ fn a_line_of_json_says_what_happened_to_which_thread() {
     assert_eq!(parked[0]["address"], "0x0");
     assert_ne!(parked[0]["thread"], parked[0]["pid"]);
     assert_eq!((&parked[1]["moment"], &parked[1]["exit_status"]), (&"fail".into(), &3.into()));
+}
+
+/// Which it had at its exec, whatever it has changed to since.
+#[test]
+fn a_program_s_directory_is_told_to_templates_and_as_json() {
+    let world = World::new();
+    let (recorder, recorded) = (world.path("recorder"), world.path("recorded"));
+    let script = format!(
+        "#!/bin/sh\nprintf '%s\\n' \"$2\" >>{}\nexec gdb -q -nx -batch -p \"$1\"\n",
+        recorded.display()
+    );
+    std::fs::write(&recorder, script).unwrap();
+    std::fs::set_permissions(&recorder, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let hits = world.file("hits", "");
+    let recording = format!("{} {{{{pid}}}} {{{{cwd}}}}", recorder.display());
+    let dies = "cd /usr && sh -c 'cd /; kill -SEGV $$'; echo died of $?";
+    let filter = ["--on", "crash", "-m", "argv[2] contains SEGV and argc=3", "--in", "background"];
+    let options = [&filter[..], &["--debugger", &recording]].concat();
+    let outcome = world.debug_sh(&options, dies);
+    assert!(outcome.out().contains("died of 139"), "{outcome:?}");
+    assert_eq!(std::fs::read_to_string(recorded).unwrap(), "/usr\n", "{outcome:?}");
+    let json = ["--debugger", "gdb-backtrace", "--hits-json", hits.to_str().unwrap()];
+    world.debug_sh(&[&filter[..], &json].concat(), dies);
+    let text = std::fs::read_to_string(&hits).unwrap();
+    let first: serde_json::Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+    assert_eq!(first["cwd"], "/usr", "{text}");
 }
