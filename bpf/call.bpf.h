@@ -34,6 +34,9 @@ enum { EXECVE = 59, EXECVEAT = 322, COMPAT_EXECVE = 11, COMPAT_EXECVEAT = 358, X
 enum { EXECVE = 221, EXECVEAT = 281, COMPAT_EXECVE = 11, COMPAT_EXECVEAT = 387, X32_EXECVE = -1, X32_EXECVEAT = -1 };
 #endif
 
+/* What a call returns that has failed is not below its negative, see the kernel's include/linux/err.h. */
+#define MAX_ERRNO 4095
+
 /* Calls of x32 have it, whose pointers lie in 8 bytes but in vectors take 4. */
 #define X32_BIT 0x40000000
 
@@ -44,6 +47,32 @@ static __always_inline u32 may_be_exec(s64 number)
 {
     return number == EXECVE || number == EXECVEAT || number == COMPAT_EXECVE || number == COMPAT_EXECVEAT ||
            number == X32_EXECVE || number == X32_EXECVEAT;
+}
+
+/* The number of a call, from its registers. */
+static __always_inline s64 number_of(struct pt_regs *regs)
+{
+#if defined(__TARGET_ARCH_x86)
+    return (s64)BPF_CORE_READ(regs, orig_ax);
+#else
+    return BPF_CORE_READ(regs, syscallno);
+#endif
+}
+
+/* The arguments of a call that has begun; of one with narrow registers the lower halves. */
+static __always_inline void read_arguments(struct pt_regs *regs, u32 narrow, u64 args[5])
+{
+    const u64 mask = narrow ? 0xffffffff : ~0ULL;
+#if defined(__TARGET_ARCH_x86)
+    args[0] = (narrow ? BPF_CORE_READ(regs, bx) : BPF_CORE_READ(regs, di)) & mask;
+    args[1] = (narrow ? BPF_CORE_READ(regs, cx) : BPF_CORE_READ(regs, si)) & mask;
+    args[2] = BPF_CORE_READ(regs, dx) & mask;
+    args[3] = (narrow ? BPF_CORE_READ(regs, si) : BPF_CORE_READ(regs, r10)) & mask;
+    args[4] = (narrow ? BPF_CORE_READ(regs, di) : BPF_CORE_READ(regs, r8)) & mask;
+#else
+    for (u32 i = 0; i < 5; i++)
+        args[i] = BPF_CORE_READ(regs, regs[i]) & mask;
+#endif
 }
 
 /* Which of the calls it is, and whether its pointers have 4 bytes. */
@@ -226,7 +255,7 @@ static __always_inline void resume_call(struct exec *exec)
     exec->flags = call->exec.flags;
 }
 
-/* What its call was, which is over. */
+/* What its call was. */
 static __always_inline void finish_call(struct exec *exec, struct exec_event *event)
 {
     struct call *call = bpf_map_lookup_elem(&calls, &exec->old_tid);
@@ -236,7 +265,6 @@ static __always_inline void finish_call(struct exec *exec, struct exec_event *ev
     event->dirfd = call->dirfd;
     event->call_flags = call->flags;
     __builtin_memcpy(event->prev_comm, call->comm, sizeof event->prev_comm);
-    bpf_map_delete_elem(&calls, &exec->old_tid);
 }
 
 /* Sends the exec's own record of a failed call, after all others. */

@@ -276,71 +276,83 @@ int record_exec(struct trace_event_raw_sched_process_exec *ctx)
         return 0;
     if (records_calls)
         resume_call(exec);
-    u64 answers;
+    u64 answers = 0;
     u32 answer = judge(task, exec, &answers);
-    if (answer != ANSWER_NO || tells_tree)
+    u32 near = is_near(answers);
+    if (answer != ANSWER_NO || tells_tree) {
         record(task, exec, answer);
-    else if (is_near(answers)) {
-        if (!exec->argv_read)
+    } else if (near || records_calls) {
+        /* A call that was told of must be told to be over. */
+        if (near && !exec->argv_read)
             read_argv(task, exec);
         tell(task, exec, ANSWER_NO, NEAR_ARGV);
     }
+    if (records_calls)
+        bpf_map_delete_elem(&calls, &exec->old_tid);
     return 0;
 }
 
-SEC("tp/raw_syscalls/sys_enter")
-int handle_enter(struct trace_event_raw_sys_enter *ctx)
+/* Raw tracepoints: what is made for the others before their program runs would cost every system call of the
+   machine more than the program does. */
+SEC("raw_tp/sys_enter")
+int handle_enter(struct bpf_raw_tracepoint_args *ctx)
 {
-    if (!may_be_exec(ctx->id) || !enabled)
+    s64 number = ctx->args[1];
+    if (!may_be_exec(number) || !enabled)
         return 0;
     struct task_struct *task = (void *)bpf_get_current_task();
     struct call call = {};
-    enum which_call which = which_call(task, ctx->id, &call.compat);
+    enum which_call which = which_call(task, number, &call.compat);
     if (which == NO_EXEC)
         return 0;
     call.is_execveat = which == IS_EXECVEAT;
-    u64 mask = call.compat && ctx->id < X32_BIT ? 0xffffffff : ~0ULL;
-    u64 first = ctx->args[0], second = ctx->args[1], third = ctx->args[2], fourth = ctx->args[3];
-    call.filename = (call.is_execveat ? second : first) & mask;
-    call.argv = (call.is_execveat ? third : second) & mask;
-    call.envp = (call.is_execveat ? fourth : third) & mask;
+    u64 args[5];
+    read_arguments((void *)ctx->args[0], call.compat && number < X32_BIT, args);
+    call.filename = args[call.is_execveat];
+    call.argv = args[call.is_execveat + 1];
+    call.envp = args[call.is_execveat + 2];
     if (call.is_execveat) {
-        call.dirfd = first;
-        call.flags = ctx->args[4];
+        call.dirfd = args[0];
+        call.flags = args[4];
     }
     enter_call(task, &call);
     return 0;
 }
 
-/* An exec that has failed. */
-SEC("tp/raw_syscalls/sys_exit")
-int handle_return(struct trace_event_raw_sys_exit *ctx)
+/* The call of an exec that has failed. */
+static __always_inline struct call *failed_call(struct bpf_raw_tracepoint_args *ctx, s32 *tid)
 {
-    if (!may_be_exec(ctx->id))
+    s64 result = ctx->args[1];
+    if (result >= 0 || result < -MAX_ERRNO || !may_be_exec(number_of((void *)ctx->args[0])))
         return 0;
-    s32 tid = bpf_get_current_pid_tgid();
-    struct call *call = bpf_map_lookup_elem(&calls, &tid);
+    *tid = bpf_get_current_pid_tgid();
+    return bpf_map_lookup_elem(&calls, tid);
+}
+
+SEC("raw_tp/sys_exit")
+int handle_return(struct bpf_raw_tracepoint_args *ctx)
+{
+    s32 tid;
+    struct call *call = failed_call(ctx, &tid);
     if (!call)
         return 0;
     begin_failure(call);
-    finish_failure(call, ctx->ret);
+    finish_failure(call, ctx->args[1]);
     bpf_map_delete_elem(&calls, &tid);
     return 0;
 }
 
 /* The same where the kernel can wait for the process's memory. */
-SEC("tp/raw_syscalls/sys_exit")
-int handle_return_late(struct trace_event_raw_sys_exit *ctx)
+SEC("raw_tp/sys_exit")
+int handle_return_late(struct bpf_raw_tracepoint_args *ctx)
 {
-    if (!may_be_exec(ctx->id))
-        return 0;
-    s32 tid = bpf_get_current_pid_tgid();
-    struct call *call = bpf_map_lookup_elem(&calls, &tid);
+    s32 tid;
+    struct call *call = failed_call(ctx, &tid);
     if (!call)
         return 0;
     begin_failure(call);
-    if (!read_late(call, tid, ctx->ret))
-        finish_failure(call, ctx->ret);
+    if (!read_late(call, tid, ctx->args[1]))
+        finish_failure(call, ctx->args[1]);
     bpf_map_delete_elem(&calls, &tid);
     return 0;
 }

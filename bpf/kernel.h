@@ -239,14 +239,14 @@ struct trace_event_raw_sched_process_exec {
     s32 old_pid;
 };
 
-struct trace_event_raw_sys_enter {
-    long id;
-    unsigned long args[6];
-};
-
-struct trace_event_raw_sys_exit {
-    long id;
-    long ret;
+/* The registers at a system call, as far as it is told by them. */
+struct pt_regs {
+#if defined(__TARGET_ARCH_x86)
+    unsigned long r10, r8, bx, cx, dx, si, di, orig_ax;
+#else
+    u64 regs[31];
+    s32 syscallno;
+#endif
 };
 
 struct trace_event_raw_task_rename {
@@ -259,5 +259,10 @@ struct trace_event_raw_sched_process_fork {
 };
 
 #pragma clang attribute pop
+
+/* What a raw tracepoint passes to its program. */
+struct bpf_raw_tracepoint_args {
+    u64 args[0];
+};
 
 #endif
