@@ -155,8 +155,14 @@ impl Session {
             Admit::AsIs
         };
         let what = line(&hit.program);
-        match held.park(admit) {
-            Ok(trouble) => {
+        // One that nobody types to lets a process go that may go on to its next moment.
+        let parked = if !recipe.debugger.interactive && hit.goes_on() {
+            held.lend(admit, hit.focus).map(|(loan, lent)| (loan.trouble, Some(lent)))
+        } else {
+            held.park(admit).map(|trouble| (trouble, None))
+        };
+        match parked {
+            Ok((trouble, lent)) => {
                 let values = values(hit);
                 let order = Order {
                     words: recipe.words(&values),
@@ -166,7 +172,10 @@ impl Session {
                 };
                 let then = recipe.then(&values);
                 let ready_fd = recipe.debugger.ready_fd.clone();
-                hit.parked(Some(Debugger::new(debugger, ready_fd)), self.config.attach_timeout);
+                hit.parked(
+                    Some(Debugger::new(debugger, ready_fd, lent)),
+                    self.config.attach_timeout,
+                );
                 self.stages.tell(hit, What::Parked);
                 let name = &recipe.debugger.name;
                 self.report
@@ -262,13 +271,19 @@ impl Session {
                 self.report.detail(format!("{pid} has ended"));
             }
             Progress::Attached => {
-                self.release_guard(pid);
+                if !self.hits[index].is_lent() {
+                    self.release_guard(pid);
+                }
                 self.report.detail(format!("{pid} is in the debugger's hands"));
                 self.tell_of_server(index);
             }
-            Progress::DebuggerGone => {
+            Progress::DebuggerGone(unfollowed) => {
                 self.release_guard(pid);
                 self.report.detail(format!("{pid} runs on, its debugger is gone"));
+                if let Some(why) = unfollowed {
+                    let program = self.hits[index].program.clone();
+                    self.not_followed(&program, why);
+                }
             }
             Progress::ShimEnded => {}
             Progress::NoPlace(why) => self.no_place(index, &why),

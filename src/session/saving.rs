@@ -15,7 +15,7 @@ use crate::hits::{Hit, Saving, Stage};
 use crate::judge::Notice;
 use crate::save::{Saved, Subject};
 use crate::source::ptrace::{admit, wrap};
-use crate::source::{Admit, Held, Holder, Lent, ParkError};
+use crate::source::{Admit, Held, Holder, Lent, NotHeld, ParkError};
 use crate::sys::{self, Pid};
 use crate::wrapped::{WrapError, WrapOrder};
 
@@ -51,13 +51,14 @@ impl Holder for Resting {
     }
 }
 
-/// A hit that has been saved, and is its source's again if that can be.
-fn waiting(hit: &Hit, lent: Lent, is_waited_for: bool) -> io::Result<Held> {
-    if let Some(held) = lent.take_back(hit.pidfd.try_clone()?) {
-        return Ok(held);
-    }
+/// A hit that has been saved, and is its source's again if that can be, or else why not.
+fn waiting(hit: &Hit, lent: Lent, is_waited_for: bool) -> io::Result<(Held, Option<NotHeld>)> {
+    let why = match lent.take_back(hit.pidfd.try_clone()?) {
+        Ok(held) => return Ok((held, None)),
+        Err(why) => why,
+    };
     let resting = Resting { pidfd: hit.pidfd.try_clone()?, is_waited_for };
-    Ok(Held::new(hit.pid, hit.pidfd.try_clone()?, Arc::new(resting)))
+    Ok((Held::new(hit.pid, hit.pidfd.try_clone()?, Arc::new(resting)), Some(why)))
 }
 
 impl Session {
@@ -72,7 +73,7 @@ impl Session {
         let restricted = fault::admit() || (diagnose::ptrace_scope() == Some(1) && !privileged());
         let ours = std::process::id() as Pid;
         let admit = if restricted { Admit::Process(ours) } else { Admit::AsIs };
-        let (prepared, lent) = match held.lend(admit, hit.focus) {
+        let (loan, lent) = match held.lend(admit, hit.focus) {
             Ok(lent) => lent,
             Err(error) => {
                 self.stages.tell(hit, What::Over((&error).into(), Some(&error.to_string())));
@@ -94,7 +95,7 @@ impl Session {
             program: hit.program.as_ref().clone(),
             focus: hit.focus,
             moment: hit.moment,
-            prepared,
+            prepared: loan.prepared,
         };
         let sender = self.sender.clone();
         let save = move || {
@@ -137,13 +138,18 @@ impl Session {
             self.report.warn(format!("{what}: {why}"));
         }
         hit.folder = saved.folder;
-        hit.stage = match waiting(hit, lent, is_waited_for) {
-            Ok(held) => Stage::Waiting(held),
+        let (stage, why) = match waiting(hit, lent, is_waited_for) {
+            Ok((held, why)) => (Stage::Waiting(held), why),
             Err(_) => {
                 hit.send_continue();
-                Stage::Over
+                (Stage::Over, None)
             }
         };
+        hit.stage = stage;
+        if let Some(why) = why {
+            let program = hit.program.clone();
+            self.not_followed(&program, why);
+        }
     }
 
     /// A match of which nothing more is wanted runs on.
