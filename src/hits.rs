@@ -29,6 +29,16 @@ fn is_traced(tid: &Pid) -> bool {
     Status::read(*tid).is_ok_and(|status| status.tracer != 0)
 }
 
+/// The status of a process: of its first thread, or where that has ended, of another one, which is traced if any is.
+fn status_of(pid: Pid) -> Option<Status> {
+    if !procfs::first_thread_ended(pid) {
+        return Status::read(pid).ok();
+    }
+    let tids = procfs::threads(pid).ok()?;
+    let statuses = tids.into_iter().filter_map(|tid| Status::read(tid).ok());
+    statuses.max_by_key(|status| (status.tracer != 0, status.stops()))
+}
+
 /// Whether every thread of a process is traced.
 fn has_all_threads(pid: Pid) -> bool {
     procfs::threads(pid).is_ok_and(|threads| threads.iter().all(is_traced))
@@ -57,6 +67,8 @@ pub struct Hit {
     pub folder: Option<PathBuf>,
     /// Whether that has been tried.
     pub saved: bool,
+    /// Whether a debugger has looked at a core of it, in place of itself.
+    pub shown: bool,
     /// What it is stopped for, where that is not its exec.
     pub focus: Focus,
     pub moment: &'static str,
@@ -171,6 +183,7 @@ impl Hit {
             moment: program.happened.map_or("exec", |happened| happened.what.name()),
             folder: None,
             saved: false,
+            shown: false,
             stage: Stage::Waiting(held),
             place: None,
             findings: Findings::default(),
@@ -349,7 +362,7 @@ impl Hit {
         let Stage::Parked(parked) = &mut self.stage else { return None };
         // Asked before the process is looked at: what ends after that is seen the next time.
         let debugger_ended = parked.debugger.as_ref().is_some_and(Debugger::ended);
-        let status = Status::read(self.pid).ok()?;
+        let status = status_of(self.pid)?;
         if status.tracer != 0 || parked.debugger.as_ref().is_some_and(Debugger::is_ready) {
             // A thread that is about to die must be in the debugger's hands before it goes on.
             let attaching = *parked.attaching.get_or_insert_with(Instant::now);
@@ -370,7 +383,7 @@ impl Hit {
         }
         let settled = debugger_ended || parked.since.elapsed() > Duration::from_secs(1);
         // Looked at twice: the stop may come into force while the status is read.
-        if settled && !status.stops() && !Status::read(self.pid).ok()?.stops() {
+        if settled && !status.stops() && !status_of(self.pid)?.stops() {
             // Somebody has set it going: perhaps a debugger that has come and gone between two looks.
             let lent = parked.debugger.take().and_then(|debugger| debugger.lent);
             self.stage = Stage::Over;
@@ -387,7 +400,7 @@ impl Hit {
     }
 
     fn look_attached(&mut self) -> Option<Progress> {
-        let status = Status::read(self.pid).ok()?;
+        let status = status_of(self.pid)?;
         let Stage::Attached(debugger) = &mut self.stage else { return None };
         if status.tracer != 0 || debugger.as_ref().is_some_and(Debugger::holds_unseen) {
             return None;

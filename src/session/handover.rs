@@ -1,7 +1,7 @@
 //! From a match that waits to a debugger that has it.
 
 use super::stages::{End, What};
-use super::{Session, line};
+use super::{Session, headless, line};
 use crate::cli::OnFailure;
 use crate::config::Action;
 use crate::control::{Client, Reply};
@@ -49,6 +49,12 @@ impl Session {
             return self.save(index);
         }
         match &self.config.action {
+            Action::Debugger(..) | Action::Editor(_) if self.hits[index].shown => {
+                self.let_run_saved(index);
+            }
+            Action::Debugger(..) | Action::Editor(_) if self.is_headless(index) => {
+                self.do_without_attaching(index);
+            }
             Action::Hold(_) => self.hold(index),
             Action::Debugger(_, place) => {
                 let place = place.clone();
@@ -70,7 +76,7 @@ impl Session {
     }
 
     /// Starts our shim in the place where the debugger is to run.
-    fn launch(&mut self, index: usize, place: Box<Place>) {
+    pub(super) fn launch(&mut self, index: usize, place: Box<Place>) {
         if let Err(why) = self.find_out(index) {
             self.failed(index, &why);
             return;
@@ -239,7 +245,9 @@ impl Session {
         let hit = &self.hits[index];
         let words = self.recipe_of(hit).map(|recipe| recipe.by_hand(&values(hit)));
         let words = words.unwrap_or_default();
-        if !words.is_empty() {
+        if self.is_headless(index) {
+            self.report.hint(headless::BY_HAND);
+        } else if !words.is_empty() {
             self.report.hint(format!("attach with: {}", command::line(&words)));
         }
         self.report.hint(format!("let it run on with: tracexec release {}", hit.pid));
@@ -323,7 +331,7 @@ impl Session {
     }
 
     /// A hit that got no debugger: it runs on, or stays for somebody to attach by hand.
-    fn failed(&mut self, index: usize, why: &str) {
+    pub(super) fn failed(&mut self, index: usize, why: &str) {
         let hit = &mut self.hits[index];
         let what = line(&hit.program);
         let keep = self.config.on_failure == OnFailure::Hold;

@@ -65,8 +65,17 @@ impl Session {
     /// Parks a match, and has a thread save it.
     pub(super) fn save(&mut self, index: usize) {
         let Some(saves) = self.config.saves.clone() else { return };
+        self.hits[index].saved = true;
+        self.look_into(index, move |subject, cancelled| saves.save(subject, cancelled));
+    }
+
+    /// Parks a match, and has a thread look into it.
+    pub(super) fn look_into(
+        &mut self,
+        index: usize,
+        look: impl FnOnce(&Subject, &AtomicBool) -> Saved + Send + 'static,
+    ) {
         let hit = &mut self.hits[index];
-        hit.saved = true;
         let Some(held) = hit.take_held() else { return };
         let (id, pid, what) = (hit.id, hit.pid, line(&hit.program));
         // The debugger that writes the backtrace is a child of ours.
@@ -99,7 +108,7 @@ impl Session {
         };
         let sender = self.sender.clone();
         let save = move || {
-            let saved = saves.save(&subject, &cancelled);
+            let saved = look(&subject, &cancelled);
             sender.send(Notice::Saved(id, Box::new(saved)));
         };
         match thread::Builder::new().name("saver".into()).spawn(save) {

@@ -8,6 +8,7 @@ mod crash;
 mod death;
 mod fail;
 mod hang;
+mod headless;
 
 mod saved;
 mod sources;
