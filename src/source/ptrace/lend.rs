@@ -12,6 +12,7 @@ use super::leaving::Way;
 use super::stop::Report;
 use super::wait::{OPTIONS, Tracer, park};
 use crate::dump::Focus;
+use crate::fault;
 use crate::procfs::{self, Status};
 use crate::source::{Admit, Control, Judge, Loan, NotHeld, ParkError, SourceEvent};
 use crate::sys::{self, Pid};
@@ -118,6 +119,7 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
         if tids.is_empty() {
             return Err(NotHeld::Gone);
         }
+        fault::point("seized-again");
         if !stands {
             // A stop may still be on its way.
             self.end_stop(pid, &tids);
@@ -137,6 +139,7 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
             self.end_stop(pid, &hold.tids());
             hold.stop_is_over();
         }
+        fault::point("held-again");
         self.waiting.holds.insert(pid, hold);
         Ok(())
     }
