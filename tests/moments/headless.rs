@@ -6,12 +6,16 @@ use std::process::Command;
 use super::support::typed::nothing_is_left_of;
 use super::support::{World, eventually, finish, pid_in};
 
-const ON: [&str; 4] = ["--on", "hang=300ms,crash,fail", "-m", "basename=headless"];
+/// What does something else must have the time for it.
+fn on(mode: &str) -> [&'static str; 4] {
+    let moments = if mode == "hang" { "hang=300ms,crash,fail" } else { "crash,fail" };
+    ["--on", moments, "-m", "basename=headless"]
+}
 
 /// The ways, what the hit says of each, and the status for a shell.
 const WAYS: [(&str, &str, i32); 3] = [
     ("crash", "is about to die of SIGSEGV at 0x0", 139),
-    ("hang", "still runs after 0.", 4),
+    ("hang", "still runs after ", 4),
     ("exit", "is about to exit with status 4", 4),
 ];
 
@@ -45,7 +49,8 @@ fn one_that_only_looks_gets_a_core() {
             let hits = world.file("hits", "").display().to_string();
             let more = ["--debugger", debugger, "--in", "background", "--hits-json", &hits];
             let done = format!("grep -q released '{hits}'");
-            let outcome = world.debug_sh(&[&ON[..], &more].concat(), &script(&world, mode, &done));
+            let outcome =
+                world.debug_sh(&[&on(mode)[..], &more].concat(), &script(&world, mode, &done));
             let said = &outcome.stderr;
             assert_eq!(outcome.out(), format!("{status}\n"), "{mode}: {said}");
             // What hangs fails afterwards.
@@ -78,7 +83,8 @@ fn any_other_is_not_started_and_that_is_said() {
             let hits = world.file("hits", "").display().to_string();
             let more = ["--debugger", debugger, "--in", "background", "--hits-json", &hits];
             let done = format!("grep -q released '{hits}'");
-            let outcome = world.debug_sh(&[&ON[..], &more].concat(), &script(&world, mode, &done));
+            let outcome =
+                world.debug_sh(&[&on(mode)[..], &more].concat(), &script(&world, mode, &done));
             let said = &outcome.stderr;
             assert_eq!(outcome.out(), format!("{status}\n"), "{mode}: {said}");
             let why = format!("{debugger} cannot attach to it: its first thread has ended");
@@ -104,7 +110,7 @@ fn what_is_saved_of_it_has_its_stacks() {
             let kept = world.path("kept").display().to_string();
             // The debugger names the one that is to write, and looks at the process in its turn.
             let more = ["--debugger", debugger, "--in", "background", "--save", save];
-            let options = [&ON[..], &more, &["--to", &kept]].concat();
+            let options = [&on("crash")[..], &more, &["--to", &kept]].concat();
             let outcome = world.debug_sh(&options, &script(&world, "crash", "true"));
             let said = &outcome.stderr;
             assert_eq!(outcome.out(), "139\n", "{said}");
