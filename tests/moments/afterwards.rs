@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use super::support::typed::nothing_is_left_of;
-use super::support::{World, eventually, finish, pid_in, processes_with, signal_process, state};
+use super::support::{
+    World, eventually, finish, pid_in, processes_with, signal_process, state, status_of,
+};
 
 /// Where something new begins it must have the time to crash before it hangs.
 fn on(how: &str) -> [&'static str; 4] {
@@ -130,7 +132,7 @@ fn one_that_was_stopped_stays_so() {
     let world = World::new();
     let program = world.fixture("later", &[]);
     let (kept, flag, hits) = (world.path("kept"), world.path("flag"), world.file("hits", ""));
-    let mut command = world.tracexec(["debug", "--on", "hang=1s,crash", "-m", "basename=later"]);
+    let mut command = world.tracexec(["debug", "--on", "hang=2s,crash", "-m", "basename=later"]);
     command.args(["--save", "core", "--to"]).arg(&kept).arg("--hits-json").arg(&hits);
     let line = format!("'{}' '{}' first; echo $?", program.display(), flag.display());
     let running = &mut world.start({
@@ -142,7 +144,11 @@ fn one_that_was_stopped_stays_so() {
             |pid: &i32| fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe == program);
         processes_with(flag.to_str().unwrap()).into_iter().find(of_it)
     });
+    // A SIGCONT that ends the stop at its exec has come by then.
+    let begun = || (status_of(pid, "Threads")? == "4").then_some(());
+    eventually("its threads", begun);
     signal_process(pid, libc::SIGSTOP);
+    eventually("its stop", || matches!(state(pid), Some('t' | 'T')).then_some(()));
     assert_eq!(pid_in(&running.stderr_line(" still runs after ")), pid);
     eventually("the end of the hit", || {
         fs::read_to_string(&hits).unwrap().contains("\"released\"").then_some(())
