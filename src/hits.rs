@@ -14,8 +14,9 @@ use crate::fault;
 use crate::judge::Program;
 use crate::launcher::command::Findings;
 use crate::launcher::place::Place;
+use crate::moment::What;
 use crate::procfs::{self, Status};
-use crate::source::{Held, Lent};
+use crate::source::{Held, Lent, NotHeld};
 use crate::sys::{self, Pid};
 
 /// How long a shim may take to come, from its start in a terminal.
@@ -24,10 +25,28 @@ const SHIM_COMES: Duration = Duration::from_secs(20);
 /// How long after the first thread a debugger may attach to the last one.
 const THREADS_FOLLOW: Duration = Duration::from_secs(5);
 
+fn is_traced(tid: &Pid) -> bool {
+    Status::read(*tid).is_ok_and(|status| status.tracer != 0)
+}
+
+/// The status of a process: of its first thread, or where that has ended, of another one, which is traced if any is.
+fn status_of(pid: Pid) -> Option<Status> {
+    if !procfs::first_thread_ended(pid) {
+        return Status::read(pid).ok();
+    }
+    let tids = procfs::threads(pid).ok()?;
+    let statuses = tids.into_iter().filter_map(|tid| Status::read(tid).ok());
+    statuses.max_by_key(|status| (status.tracer != 0, status.stops()))
+}
+
 /// Whether every thread of a process is traced.
 fn has_all_threads(pid: Pid) -> bool {
-    let traced = |tid: &Pid| Status::read(*tid).is_ok_and(|status| status.tracer != 0);
-    procfs::threads(pid).is_ok_and(|threads| threads.iter().all(traced))
+    procfs::threads(pid).is_ok_and(|threads| threads.iter().all(is_traced))
+}
+
+/// Whether any of them still is.
+fn has_some_thread(pid: Pid) -> bool {
+    procfs::threads(pid).is_ok_and(|threads| threads.iter().any(is_traced))
 }
 
 /// A match that was taken.
@@ -48,6 +67,8 @@ pub struct Hit {
     pub folder: Option<PathBuf>,
     /// Whether that has been tried.
     pub saved: bool,
+    /// Whether a debugger has looked at a core of it, in place of itself.
+    pub shown: bool,
     /// What it is stopped for, where that is not its exec.
     pub focus: Focus,
     pub moment: &'static str,
@@ -100,11 +121,13 @@ pub struct Debugger {
     pidfd: Option<OwnedFd>,
     /// By which descriptor it has the process, if it does not attach by ptrace.
     ready_fd: Option<String>,
+    /// Where it gives the process back: its source's claim. Until then the process gets no SIGCONT.
+    lent: Option<Lent>,
 }
 
 impl Debugger {
-    pub fn new(pid: Pid, ready_fd: Option<String>) -> Debugger {
-        Debugger { pid, pidfd: sys::pidfd_open(pid).ok(), ready_fd }
+    pub fn new(pid: Pid, ready_fd: Option<String>, lent: Option<Lent>) -> Debugger {
+        Debugger { pid, pidfd: sys::pidfd_open(pid).ok(), ready_fd, lent }
     }
 
     /// Whether it has the process without tracing it: it holds the descriptor, and waits for what
@@ -139,8 +162,8 @@ pub enum Progress {
     Ended,
     /// A debugger has it now.
     Attached,
-    /// Its debugger has let it go.
-    DebuggerGone,
+    /// Its debugger has let it go; why it is not followed any more, if it was to be.
+    DebuggerGone(Option<NotHeld>),
     /// The place could not be made, or no shim came from it.
     NoPlace(String),
     /// The debugger ended, or the time ran out, without it having attached.
@@ -160,6 +183,7 @@ impl Hit {
             moment: program.happened.map_or("exec", |happened| happened.what.name()),
             folder: None,
             saved: false,
+            shown: false,
             stage: Stage::Waiting(held),
             place: None,
             findings: Findings::default(),
@@ -167,6 +191,11 @@ impl Hit {
             lender: None,
             program,
         })
+    }
+
+    /// Whether what it is held for is not its end.
+    pub fn goes_on(&self) -> bool {
+        self.program.happened.is_some_and(|happened| happened.what == What::Hang)
     }
 
     /// Whether it counts against the number of sessions.
@@ -191,6 +220,8 @@ impl Hit {
             {
                 Some(Duration::from_millis(2))
             }
+            // It ought not to wait for us to be taken back, either.
+            Stage::Attached(Some(Debugger { lent: Some(_), .. })) => Some(Duration::from_millis(5)),
             Stage::Parked(_) | Stage::Attached(_) => Some(Duration::from_millis(50)),
             Stage::Over => self.shim.as_ref().map(|_| Duration::from_millis(20)),
         }
@@ -241,7 +272,10 @@ impl Hit {
         match std::mem::replace(&mut self.stage, Stage::Over) {
             Stage::Waiting(held) => held.release(),
             Stage::Launching(launching) => launching.held.release(),
-            Stage::Parked(_) => self.send_continue(),
+            Stage::Parked(parked) => match parked.debugger.and_then(|debugger| debugger.lent) {
+                Some(lent) => drop(self.take_back(lent)),
+                None => self.send_continue(),
+            },
             Stage::Saving(saving) => {
                 saving.cancelled.store(true, Ordering::Relaxed);
                 self.send_continue();
@@ -257,6 +291,33 @@ impl Hit {
     /// SIGCONT. A refusal means that the process has changed its user since: it is not ours any more.
     pub fn send_continue(&self) {
         let _ = sys::pidfd_send_signal(self.pidfd.as_fd(), libc::SIGCONT);
+    }
+
+    /// Gives a process that was lent to a debugger back to its source, and lets it run on; why the source cannot
+    /// follow it any more, if that is so.
+    fn take_back(&self, lent: Lent) -> Option<NotHeld> {
+        let taken = match self.pidfd.try_clone() {
+            Ok(pidfd) => lent.take_back(pidfd).map(Held::release),
+            Err(_) => Err(NotHeld::Gone),
+        };
+        if taken.is_err() {
+            self.send_continue();
+        }
+        taken.err()
+    }
+
+    /// What is in a debugger's hands, and was to be given back, is left there.
+    pub fn leave(&mut self) {
+        if let Stage::Attached(Some(debugger)) = &mut self.stage
+            && debugger.lent.take().is_some()
+        {
+            self.continue_attached();
+        }
+    }
+
+    /// Whether its guardian answers for it until its debugger has gone.
+    pub fn is_lent(&self) -> bool {
+        matches!(self.stage, Stage::Attached(Some(Debugger { lent: Some(_), .. })))
     }
 
     /// SIGCONT for one that is in a debugger's hands: it ends the stop of all threads, and is reported by
@@ -301,7 +362,7 @@ impl Hit {
         let Stage::Parked(parked) = &mut self.stage else { return None };
         // Asked before the process is looked at: what ends after that is seen the next time.
         let debugger_ended = parked.debugger.as_ref().is_some_and(Debugger::ended);
-        let status = Status::read(self.pid).ok()?;
+        let status = status_of(self.pid)?;
         if status.tracer != 0 || parked.debugger.as_ref().is_some_and(Debugger::is_ready) {
             // A thread that is about to die must be in the debugger's hands before it goes on.
             let attaching = *parked.attaching.get_or_insert_with(Instant::now);
@@ -314,16 +375,19 @@ impl Hit {
             let debugger = parked.debugger.take();
             self.stage = Stage::Attached(debugger);
             fault::point("attached");
-            self.continue_attached();
+            if !self.is_lent() {
+                self.continue_attached();
+            }
             fault::point("continued");
             return Some(Progress::Attached);
         }
         let settled = debugger_ended || parked.since.elapsed() > Duration::from_secs(1);
         // Looked at twice: the stop may come into force while the status is read.
-        if settled && !status.stops() && !Status::read(self.pid).ok()?.stops() {
+        if settled && !status.stops() && !status_of(self.pid)?.stops() {
             // Somebody has set it going: perhaps a debugger that has come and gone between two looks.
+            let lent = parked.debugger.take().and_then(|debugger| debugger.lent);
             self.stage = Stage::Over;
-            return Some(Progress::DebuggerGone);
+            return Some(Progress::DebuggerGone(lent.and_then(|lent| self.take_back(lent))));
         }
         if debugger_ended {
             return Some(Progress::NotAttached("it ended without having attached".into()));
@@ -336,16 +400,26 @@ impl Hit {
     }
 
     fn look_attached(&mut self) -> Option<Progress> {
-        let status = Status::read(self.pid).ok()?;
-        let Stage::Attached(debugger) = &self.stage else { return None };
+        let status = status_of(self.pid)?;
+        let Stage::Attached(debugger) = &mut self.stage else { return None };
         if status.tracer != 0 || debugger.as_ref().is_some_and(Debugger::holds_unseen) {
             return None;
+        }
+        if let Some(debugger) = debugger
+            && debugger.lent.is_some()
+        {
+            if has_some_thread(self.pid) {
+                return None;
+            }
+            let lent = debugger.lent.take();
+            self.stage = Stage::Over;
+            return Some(Progress::DebuggerGone(lent.and_then(|lent| self.take_back(lent))));
         }
         // Its SIGCONT may have been undone by a stop of the debugger's own making, which may still be
         // on its way.
         self.send_continue();
         self.stage = Stage::Over;
-        Some(Progress::DebuggerGone)
+        Some(Progress::DebuggerGone(None))
     }
 
     /// The hit as `ps` shows it.

@@ -199,7 +199,7 @@ impl Matcher {
     fn program_at(&self, candidate: &Candidate, happened: Happened) -> Program {
         let pid = Status::read(happened.tid).map_or(happened.tid, |status| status.tgid);
         let because = self.filter.because_at(&candidate.early, Now::At(happened));
-        let exe = procfs::link(pid, "exe").unwrap_or_default();
+        let exe = procfs::link(procfs::living(pid), "exe").unwrap_or_default();
         Program {
             pid,
             exe,

@@ -299,6 +299,12 @@ pub fn living(pid: Pid) -> Pid {
     }
 }
 
+/// Whether the first thread of a process has ended and others go on. Nobody can trace that one, and so debuggers, which
+/// begin with it, attach to no such process.
+pub fn first_thread_ended(pid: Pid) -> bool {
+    living(pid) != pid
+}
+
 /// The threads of a process that have not ended, see proc(5).
 pub fn threads(pid: Pid) -> io::Result<Vec<Pid>> {
     let mut found = Vec::new();

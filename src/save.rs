@@ -101,6 +101,30 @@ impl Saves {
         Ok(Saves { what: kinds, to, owner, backtracer })
     }
 
+    /// Has a debugger look at a core of a process that is stopped, and say on our standard error what it would say of
+    /// the process; in a thread as below.
+    pub fn show(backtracer: Backtracer, subject: &Subject, cancelled: &AtomicBool) -> Saved {
+        let _ = SigSet::all().thread_block();
+        let mut saved = Saved::default();
+        let shown = match tempfile::tempdir() {
+            Ok(folder) => {
+                let to = folder.path().to_path_buf();
+                let saves =
+                    Saves { what: Vec::new(), to, owner: None, backtracer: Some(backtracer) };
+                let result = saves.backtrace(subject, folder.path(), cancelled);
+                // What it said of a failure, too.
+                if let Ok(mut text) = File::open(folder.path().join("backtrace.txt")) {
+                    let _ = io::copy(&mut text, &mut io::stderr().lock());
+                }
+                result
+            }
+            Err(error) => Err(format!("cannot make a folder for its core: {error}")),
+        };
+        saved.failed.extend(shown.err().map(|why| format!("no backtrace: {why}")));
+        rest(subject, cancelled);
+        saved
+    }
+
     /// Saves a process that is stopped. To be called in a thread of its own, in which
     /// no signal is to arrive afterwards.
     pub fn save(&self, subject: &Subject, cancelled: &AtomicBool) -> Saved {
@@ -131,14 +155,7 @@ impl Saves {
                 Err(why) => saved.failed.push(format!("no {}: {why}", kind.name())),
             }
         }
-        if subject.prepared.is_some() {
-            return saved;
-        }
-        settle(subject.pid);
-        if cancelled.load(Ordering::Relaxed) {
-            // It was set going, but a debugger had it that we have ended since.
-            let _ = sys::pidfd_send_signal(subject.pidfd.as_fd(), libc::SIGCONT);
-        }
+        rest(subject, cancelled);
         saved
     }
 
@@ -200,6 +217,18 @@ impl Saves {
     fn as_owner<T>(&self, action: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
         let _guard = As::user(self.owner);
         action()
+    }
+}
+
+/// Sees to it that a process is in the stop in which it was.
+fn rest(subject: &Subject, cancelled: &AtomicBool) {
+    if subject.prepared.is_some() {
+        return;
+    }
+    settle(subject.pid);
+    if cancelled.load(Ordering::Relaxed) {
+        // It was set going, but a debugger had it that we have ended since.
+        let _ = sys::pidfd_send_signal(subject.pidfd.as_fd(), libc::SIGCONT);
     }
 }
 

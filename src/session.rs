@@ -6,6 +6,7 @@ mod editor;
 mod ending;
 mod findings;
 mod handover;
+mod headless;
 mod remember;
 mod saving;
 mod sources;

@@ -118,12 +118,13 @@ pub trait Holder: Send + Sync {
     fn park(&self, pid: Pid, admit: Admit) -> Result<Option<String>, ParkError>;
     /// Parks it for a while: the source answers for it again afterwards, if it can. One that cannot be
     /// parked stays where it is, and what only its tracer can see of it is given.
-    fn lend(&self, pid: Pid, admit: Admit, _: Focus) -> Result<Option<Prepared>, ParkError> {
-        self.park(pid, admit).map(|_| None)
+    fn lend(&self, pid: Pid, admit: Admit, _: Focus) -> Result<Loan, ParkError> {
+        self.park(pid, admit).map(|trouble| Loan { prepared: None, trouble })
     }
-    /// Takes back a process that was lent and is in state T; whether it is held as before.
-    fn take_back(&self, _: Pid) -> bool {
-        false
+    /// Takes back a process that was lent and is in state T: it is held as before. One that runs already is
+    /// followed as before. An error says why that cannot be.
+    fn take_back(&self, _: Pid) -> Result<(), NotHeld> {
+        Err(NotHeld::Gone)
     }
     /// A process that was lent is not taken back.
     fn give_up(&self, _: Pid) {}
@@ -229,14 +230,10 @@ impl Held {
     }
 
     /// Parks it for a while, after which its source takes it back.
-    pub fn lend(
-        mut self,
-        admit: Admit,
-        focus: Focus,
-    ) -> Result<(Option<Prepared>, Lent), ParkError> {
+    pub fn lend(mut self, admit: Admit, focus: Focus) -> Result<(Loan, Lent), ParkError> {
         let Some(holder) = self.holder.take() else { return Err(ParkError::LetGo) };
-        let prepared = holder.lend(self.pid, admit, focus)?;
-        Ok((prepared, Lent { pid: self.pid, holder: Some(holder) }))
+        let loan = holder.lend(self.pid, admit, focus)?;
+        Ok((loan, Lent { pid: self.pid, holder: Some(holder) }))
     }
 
     /// Has the process execute another program in its place; whether the source still follows it. Where
@@ -262,6 +259,15 @@ impl Drop for Held {
     }
 }
 
+/// How a process was lent.
+#[derive(Debug, Default)]
+pub struct Loan {
+    /// Where it stays in a stop of its tracer's: what that sees of it.
+    pub prepared: Option<Prepared>,
+    /// What could not be done for a debugger to be admitted, if anything.
+    pub trouble: Option<String>,
+}
+
 /// The claim on a process that was lent.
 pub struct Lent {
     pid: Pid,
@@ -269,10 +275,10 @@ pub struct Lent {
 }
 
 impl Lent {
-    /// Takes it back, stopped and not run since; nothing, if the source cannot.
-    pub fn take_back(mut self, pidfd: OwnedFd) -> Option<Held> {
-        let holder = self.holder.take()?;
-        holder.take_back(self.pid).then(|| Held::new(self.pid, pidfd, holder))
+    /// Takes it back, stopped and not run since; an error says why its source cannot.
+    pub fn take_back(mut self, pidfd: OwnedFd) -> Result<Held, NotHeld> {
+        let Some(holder) = self.holder.take() else { return Err(NotHeld::Gone) };
+        holder.take_back(self.pid).map(|()| Held::new(self.pid, pidfd, holder))
     }
 }
 

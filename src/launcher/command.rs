@@ -189,7 +189,7 @@ impl Recipe {
             Placeholder::Port => values.findings.port.to_string().into(),
             Placeholder::Address => self.listen.shown().into(),
             Placeholder::Host => self.listen.host().into(),
-            Placeholder::Root if inside.elsewhere => format!("/proc/{}/root", values.pid).into(),
+            Placeholder::Root if inside.elsewhere => format!("/proc/{}/root", inside.living).into(),
             Placeholder::Root => "/".into(),
             Placeholder::NsPid => inside.ns_pid.to_string().into(),
             Placeholder::ExeInside => os(&inside.exe.inside),

@@ -22,6 +22,8 @@ pub struct Inside {
     pub elsewhere: bool,
     /// Its pid as it knows it itself.
     pub ns_pid: Pid,
+    /// The thread by which /proc shows its files.
+    pub living: Pid,
     pub exe: Names,
     pub cwd: Names,
 }
@@ -35,12 +37,14 @@ impl Inside {
             Some((found.dev(), found.ino()))
         };
         let own = std::process::id() as Pid;
-        let other_mounts = mounts(pid).is_some_and(|number| mounts(own) != Some(number));
-        let other_root = root(pid).is_some_and(|number| root(own) != Some(number));
-        let link = procfs::link(pid, "root").unwrap_or_default();
-        let names = |path: &[u8]| names(pid, path, &link, other_mounts);
+        let living = procfs::living(pid);
+        let other_mounts = mounts(living).is_some_and(|number| mounts(own) != Some(number));
+        let other_root = root(living).is_some_and(|number| root(own) != Some(number));
+        let link = procfs::link(living, "root").unwrap_or_default();
+        let names = |path: &[u8]| names(living, path, &link, other_mounts);
         Inside {
             elsewhere: other_mounts || other_root,
+            living,
             ns_pid: Status::read(pid).map_or(pid, |status| status.ns_pid),
             exe: names(exe),
             cwd: names(cwd),

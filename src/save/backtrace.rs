@@ -64,9 +64,16 @@ impl Backtracer {
         })
     }
 
+    /// The same as a session's debugger, if that is one that can do with a core.
+    pub fn of(recipe: &Recipe) -> Option<Backtracer> {
+        let name = &*recipe.debugger.name;
+        let on_core = name == "lldb-backtrace";
+        (on_core || name == "gdb-backtrace").then(|| Backtracer { recipe: recipe.clone(), on_core })
+    }
+
     /// Whether it reads a core.
     pub fn wants_core(&self, subject: &Subject) -> bool {
-        self.on_core || subject.prepared.is_some()
+        self.on_core || subject.prepared.is_some() || procfs::first_thread_ended(subject.pid)
     }
 
     /// Has the debugger write to `file`.
@@ -81,7 +88,7 @@ impl Backtracer {
         let (pid, hit, program) = (subject.pid, subject.hit, &subject.program);
         let findings = Findings {
             image: Image::of(procfs::living(pid), &program.filename),
-            inside: Inside::of(procfs::living(pid), &program.exe, &program.cwd),
+            inside: Inside::of(pid, &program.exe, &program.cwd),
             ..Findings::default()
         };
         let values = Values { pid, hit, program, findings: &findings };
@@ -126,6 +133,9 @@ fn on_core_words(living: Pid) -> Vec<Word> {
         vec![Piece::Value(Placeholder::Program)],
         text("--batch"),
         text("--no-lldbinit"),
+        text("-O"),
+        text("settings set interpreter.echo-commands false"),
+        vec![Piece::Value(Placeholder::Commands)],
         text("-s"),
         vec![Piece::Value(Placeholder::File("report".to_string()))],
         text("--file"),
@@ -146,6 +156,7 @@ fn gdb_on_core_words(living: Pid) -> Vec<Word> {
         text("-ix"),
         file("before"),
         text(&format!("--se=/proc/{living}/exe")),
+        vec![Piece::Value(Placeholder::Commands)],
         text("-x"),
         file("report"),
     ]

@@ -64,6 +64,7 @@ impl Session {
         }
         for hit in &mut self.hits {
             if matches!(hit.stage, Stage::Attached(_)) {
+                hit.leave();
                 self.stages.tell(hit, What::Over(End::Left, None));
             }
             end_shim(hit);

@@ -10,6 +10,7 @@ use crate::identity::Identity;
 use crate::launcher::command::{self, Findings, Recipe};
 use crate::launcher::image::Image;
 use crate::launcher::inside::Inside;
+use crate::procfs;
 use crate::report::Report;
 
 impl Session {
@@ -18,7 +19,7 @@ impl Session {
         let hit = &mut self.hits[index];
         let (pid, program) = (hit.pid, &hit.program);
         let Action::Debugger(choice, _) = &self.config.action else { return Ok(()) };
-        let image = Image::of(pid, &program.filename);
+        let image = Image::of(procfs::living(pid), &program.filename);
         let inside = Inside::of(pid, &program.exe, &program.cwd);
         let (checked, report) = (&mut self.checked, self.report);
         let identity = self.config.identity.as_ref();

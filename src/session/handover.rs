@@ -1,7 +1,7 @@
 //! From a match that waits to a debugger that has it.
 
 use super::stages::{End, What};
-use super::{Session, line};
+use super::{Session, headless, line};
 use crate::cli::OnFailure;
 use crate::config::Action;
 use crate::control::{Client, Reply};
@@ -49,6 +49,12 @@ impl Session {
             return self.save(index);
         }
         match &self.config.action {
+            Action::Debugger(..) | Action::Editor(_) if self.hits[index].shown => {
+                self.let_run_saved(index);
+            }
+            Action::Debugger(..) | Action::Editor(_) if self.is_headless(index) => {
+                self.do_without_attaching(index);
+            }
             Action::Hold(_) => self.hold(index),
             Action::Debugger(_, place) => {
                 let place = place.clone();
@@ -70,7 +76,7 @@ impl Session {
     }
 
     /// Starts our shim in the place where the debugger is to run.
-    fn launch(&mut self, index: usize, place: Box<Place>) {
+    pub(super) fn launch(&mut self, index: usize, place: Box<Place>) {
         if let Err(why) = self.find_out(index) {
             self.failed(index, &why);
             return;
@@ -155,8 +161,14 @@ impl Session {
             Admit::AsIs
         };
         let what = line(&hit.program);
-        match held.park(admit) {
-            Ok(trouble) => {
+        // One that nobody types to lets a process go that may go on to its next moment.
+        let parked = if !recipe.debugger.interactive && hit.goes_on() {
+            held.lend(admit, hit.focus).map(|(loan, lent)| (loan.trouble, Some(lent)))
+        } else {
+            held.park(admit).map(|trouble| (trouble, None))
+        };
+        match parked {
+            Ok((trouble, lent)) => {
                 let values = values(hit);
                 let order = Order {
                     words: recipe.words(&values),
@@ -166,7 +178,10 @@ impl Session {
                 };
                 let then = recipe.then(&values);
                 let ready_fd = recipe.debugger.ready_fd.clone();
-                hit.parked(Some(Debugger::new(debugger, ready_fd)), self.config.attach_timeout);
+                hit.parked(
+                    Some(Debugger::new(debugger, ready_fd, lent)),
+                    self.config.attach_timeout,
+                );
                 self.stages.tell(hit, What::Parked);
                 let name = &recipe.debugger.name;
                 self.report
@@ -230,7 +245,9 @@ impl Session {
         let hit = &self.hits[index];
         let words = self.recipe_of(hit).map(|recipe| recipe.by_hand(&values(hit)));
         let words = words.unwrap_or_default();
-        if !words.is_empty() {
+        if self.is_headless(index) {
+            self.report.hint(headless::BY_HAND);
+        } else if !words.is_empty() {
             self.report.hint(format!("attach with: {}", command::line(&words)));
         }
         self.report.hint(format!("let it run on with: tracexec release {}", hit.pid));
@@ -262,13 +279,19 @@ impl Session {
                 self.report.detail(format!("{pid} has ended"));
             }
             Progress::Attached => {
-                self.release_guard(pid);
+                if !self.hits[index].is_lent() {
+                    self.release_guard(pid);
+                }
                 self.report.detail(format!("{pid} is in the debugger's hands"));
                 self.tell_of_server(index);
             }
-            Progress::DebuggerGone => {
+            Progress::DebuggerGone(unfollowed) => {
                 self.release_guard(pid);
                 self.report.detail(format!("{pid} runs on, its debugger is gone"));
+                if let Some(why) = unfollowed {
+                    let program = self.hits[index].program.clone();
+                    self.not_followed(&program, why);
+                }
             }
             Progress::ShimEnded => {}
             Progress::NoPlace(why) => self.no_place(index, &why),
@@ -308,7 +331,7 @@ impl Session {
     }
 
     /// A hit that got no debugger: it runs on, or stays for somebody to attach by hand.
-    fn failed(&mut self, index: usize, why: &str) {
+    pub(super) fn failed(&mut self, index: usize, why: &str) {
         let hit = &mut self.hits[index];
         let what = line(&hit.program);
         let keep = self.config.on_failure == OnFailure::Hold;

@@ -15,7 +15,7 @@ use crate::hits::{Hit, Saving, Stage};
 use crate::judge::Notice;
 use crate::save::{Saved, Subject};
 use crate::source::ptrace::{admit, wrap};
-use crate::source::{Admit, Held, Holder, Lent, ParkError};
+use crate::source::{Admit, Held, Holder, Lent, NotHeld, ParkError};
 use crate::sys::{self, Pid};
 use crate::wrapped::{WrapError, WrapOrder};
 
@@ -51,28 +51,38 @@ impl Holder for Resting {
     }
 }
 
-/// A hit that has been saved, and is its source's again if that can be.
-fn waiting(hit: &Hit, lent: Lent, is_waited_for: bool) -> io::Result<Held> {
-    if let Some(held) = lent.take_back(hit.pidfd.try_clone()?) {
-        return Ok(held);
-    }
+/// A hit that has been saved, and is its source's again if that can be, or else why not.
+fn waiting(hit: &Hit, lent: Lent, is_waited_for: bool) -> io::Result<(Held, Option<NotHeld>)> {
+    let why = match lent.take_back(hit.pidfd.try_clone()?) {
+        Ok(held) => return Ok((held, None)),
+        Err(why) => why,
+    };
     let resting = Resting { pidfd: hit.pidfd.try_clone()?, is_waited_for };
-    Ok(Held::new(hit.pid, hit.pidfd.try_clone()?, Arc::new(resting)))
+    Ok((Held::new(hit.pid, hit.pidfd.try_clone()?, Arc::new(resting)), Some(why)))
 }
 
 impl Session {
     /// Parks a match, and has a thread save it.
     pub(super) fn save(&mut self, index: usize) {
         let Some(saves) = self.config.saves.clone() else { return };
+        self.hits[index].saved = true;
+        self.look_into(index, move |subject, cancelled| saves.save(subject, cancelled));
+    }
+
+    /// Parks a match, and has a thread look into it.
+    pub(super) fn look_into(
+        &mut self,
+        index: usize,
+        look: impl FnOnce(&Subject, &AtomicBool) -> Saved + Send + 'static,
+    ) {
         let hit = &mut self.hits[index];
-        hit.saved = true;
         let Some(held) = hit.take_held() else { return };
         let (id, pid, what) = (hit.id, hit.pid, line(&hit.program));
         // The debugger that writes the backtrace is a child of ours.
         let restricted = fault::admit() || (diagnose::ptrace_scope() == Some(1) && !privileged());
         let ours = std::process::id() as Pid;
         let admit = if restricted { Admit::Process(ours) } else { Admit::AsIs };
-        let (prepared, lent) = match held.lend(admit, hit.focus) {
+        let (loan, lent) = match held.lend(admit, hit.focus) {
             Ok(lent) => lent,
             Err(error) => {
                 self.stages.tell(hit, What::Over((&error).into(), Some(&error.to_string())));
@@ -94,11 +104,11 @@ impl Session {
             program: hit.program.as_ref().clone(),
             focus: hit.focus,
             moment: hit.moment,
-            prepared,
+            prepared: loan.prepared,
         };
         let sender = self.sender.clone();
         let save = move || {
-            let saved = saves.save(&subject, &cancelled);
+            let saved = look(&subject, &cancelled);
             sender.send(Notice::Saved(id, Box::new(saved)));
         };
         match thread::Builder::new().name("saver".into()).spawn(save) {
@@ -137,13 +147,18 @@ impl Session {
             self.report.warn(format!("{what}: {why}"));
         }
         hit.folder = saved.folder;
-        hit.stage = match waiting(hit, lent, is_waited_for) {
-            Ok(held) => Stage::Waiting(held),
+        let (stage, why) = match waiting(hit, lent, is_waited_for) {
+            Ok((held, why)) => (Stage::Waiting(held), why),
             Err(_) => {
                 hit.send_continue();
-                Stage::Over
+                (Stage::Over, None)
             }
         };
+        hit.stage = stage;
+        if let Some(why) = why {
+            let program = hit.program.clone();
+            self.not_followed(&program, why);
+        }
     }
 
     /// A match of which nothing more is wanted runs on.

@@ -98,7 +98,7 @@ impl Session {
         let what = match progress {
             Progress::Ended => What::Over(End::Ended, None),
             Progress::Attached => What::Attached,
-            Progress::DebuggerGone => What::Over(End::DebuggerGone, None),
+            Progress::DebuggerGone(_) => What::Over(End::DebuggerGone, None),
             Progress::ShimEnded | Progress::NoPlace(_) | Progress::NotAttached(_) => return,
         };
         self.stages.tell(&self.hits[index], what);

@@ -28,6 +28,33 @@ fn at_any_point_a_program_does_what_it_was_about_to_do() {
     }
 }
 
+#[test]
+fn while_it_is_taken_back_a_program_goes_on() {
+    let world = World::new();
+    let program = world.fixture("later", &[]).display().to_string();
+    let (out, flag) = (world.path("out"), world.path("flag"));
+    for point in ["before-stop", "detached", "seized-again", "held-again"] {
+        for looks in [["--save", "repro", "--to"], ["--debugger", "gdb-backtrace", "--in"]] {
+            let _ = (std::fs::remove_file(&out), std::fs::remove_file(&flag));
+            let where_to =
+                if looks[0] == "--save" { world.path("kept") } else { "background".into() };
+            let script =
+                format!("exec >{} 2>&1; {program} {} exit; echo $?", out.display(), flag.display());
+            let args = ["debug", "--on", "hang=200ms", "-m", "basename=later"];
+            let mut command = world.tracexec(args.iter().chain(&looks));
+            command.arg(where_to).args(["--", "sh", "-c", &script]);
+            command.env("TRACEXEC_DIE_AT", point);
+            let outcome = finish(world.start(command));
+            assert_eq!(outcome.code(), 1009, "{point}: {}", outcome.stderr);
+            std::fs::write(&flag, "").unwrap();
+            eventually(&format!("its own status after {point}"), || {
+                std::fs::read_to_string(&out).ok()?.ends_with("3\n").then_some(())
+            });
+            nothing_is_left_of(&world);
+        }
+    }
+}
+
 /// A breakpoint's signal that we did not live to see must not end anybody.
 #[test]
 fn killed_while_many_exit_it_changes_nobody_s_status() {

@@ -3,10 +3,12 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod afterwards;
 mod crash;
 mod death;
 mod fail;
 mod hang;
+mod headless;
 
 mod saved;
 mod sources;

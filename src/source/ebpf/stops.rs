@@ -11,14 +11,14 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use super::load::Programs;
 use super::skeleton::types::{limit, stopped_process};
-use crate::dump::{Focus, Prepared};
+use crate::dump::Focus;
 use crate::fault;
 use crate::judge::Candidate;
 use crate::procfs::Status;
 use crate::report::Trouble;
 use crate::source::ptrace::adopt::{Adoptee, Adopter};
 use crate::source::ptrace::{admit, wrap};
-use crate::source::{Admit, Holder, ParkError, Totals};
+use crate::source::{Admit, Holder, Loan, NotHeld, ParkError, Totals};
 use crate::sys::{self, Pid, SharedWords};
 use crate::wrapped::{WrapError, WrapOrder};
 
@@ -202,24 +202,28 @@ impl Holder for Stops {
         }
     }
 
-    fn lend(&self, pid: Pid, admit: Admit, _: Focus) -> Result<Option<Prepared>, ParkError> {
+    fn lend(&self, pid: Pid, admit: Admit, _: Focus) -> Result<Loan, ParkError> {
         let mut stopped = locked(&self.held).remove(&pid).ok_or(ParkError::Gone)?;
-        if let Err(error) = self.hand_over(pid, admit) {
-            self.begin(pid, stopped);
-            return Err(error);
-        }
+        let trouble = match self.hand_over(pid, admit) {
+            Ok(trouble) => trouble,
+            Err(error) => {
+                self.begin(pid, stopped);
+                return Err(error);
+            }
+        };
         self.forget(stopped.slot);
         stopped.slot = limit::NO_SLOT.0;
         if stopped.later.is_some() {
             locked(&self.lent).insert(pid, stopped);
         }
-        Ok(None)
+        Ok(Loan { prepared: None, trouble })
     }
 
     /// It is still in state T, and its session's guardian answers for it.
-    fn take_back(&self, pid: Pid) -> bool {
-        let stopped = locked(&self.lent).remove(&pid);
-        stopped.map(|stopped| self.insert(pid, stopped)).is_some()
+    fn take_back(&self, pid: Pid) -> Result<(), NotHeld> {
+        let stopped = locked(&self.lent).remove(&pid).ok_or(NotHeld::Gone)?;
+        self.insert(pid, stopped);
+        Ok(())
     }
 
     fn give_up(&self, pid: Pid) {

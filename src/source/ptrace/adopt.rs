@@ -216,7 +216,7 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
 }
 
 /// Why a process could not be seized; it runs on.
-fn refused(pid: Pid, error: &io::Error) -> NotHeld {
+pub(super) fn refused(pid: Pid, error: &io::Error) -> NotHeld {
     let Ok(status) = Status::read(pid) else { return NotHeld::Gone };
     match error.raw_os_error() {
         _ if status.tracer != 0 => NotHeld::Traced(status.tracer),

@@ -118,22 +118,28 @@ fn seize(pid: Pid, (parent, depth): (Pid, u32), options: i32) -> io::Result<Atta
         sys::seize(pid, options)?;
     }
     let mut threads = vec![pid];
+    seize_threads(pid, options, &mut threads)?;
+    Ok(Attached { pid, parent, depth, began, threads })
+}
+
+/// Seizes the threads of a process that are not in `seized` yet, until there is no new one.
+pub(super) fn seize_threads(pid: Pid, options: i32, seized: &mut Vec<Pid>) -> io::Result<()> {
     loop {
-        let before = threads.len();
+        let before = seized.len();
         for tid in procfs::threads(pid)? {
-            if threads.contains(&tid) {
+            if seized.contains(&tid) {
                 continue;
             }
             // A thread that one of ours has made is ours already.
             match sys::seize(tid, options) {
-                Ok(()) => threads.push(tid),
-                Err(_) if is_ours(tid) => threads.push(tid),
+                Ok(()) => seized.push(tid),
+                Err(_) if is_ours(tid) => seized.push(tid),
                 Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
                 Err(error) => return Err(error),
             }
         }
-        if threads.len() == before {
-            return Ok(Attached { pid, parent, depth, began, threads });
+        if seized.len() == before {
+            return Ok(());
         }
     }
 }

@@ -204,6 +204,12 @@ impl Followed {
         self.processes.get(&pid)?.candidate.as_ref()
     }
 
+    /// The threads that a process is known to have, beside its first.
+    pub fn threads_of(&self, pid: Pid) -> Vec<Pid> {
+        let of_it = self.threads.iter().filter(|(_, process)| **process == pid);
+        of_it.map(|(tid, _)| *tid).collect()
+    }
+
     /// Whether a task's system calls are looked at.
     pub fn watches_calls(&self, tid: Pid) -> bool {
         let process = self.threads.get(&tid).unwrap_or(&tid);
@@ -231,8 +237,7 @@ impl Followed {
 
     /// A program's libraries are there.
     pub fn loaded(&mut self, pid: Pid) {
-        let others = self.threads.iter().filter(|(_, process)| **process == pid);
-        let others: Vec<Pid> = others.map(|(tid, _)| *tid).collect();
+        let others = self.threads_of(pid);
         if let Some(entry) = self.processes.get_mut(&pid) {
             // The breakpoint at the entry goes first: there are but four.
             entry.way = None;
@@ -306,7 +311,11 @@ impl Followed {
         let parent = self.processes.get(&pid).map(|entry| entry.parent).unwrap_or_default();
         for at in self.ancestors(parent) {
             if let Some(entry) = self.processes.get_mut(&at) {
-                entry.told.get_or_insert(Told { pid, what });
+                // What has hung may crash after all, of which nobody fails but then.
+                let hung = |told: Told| told.pid == pid && told.what == What::Hang;
+                if entry.told.is_none_or(hung) {
+                    entry.told = Some(Told { pid, what });
+                }
             }
         }
     }

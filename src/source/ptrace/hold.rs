@@ -57,7 +57,7 @@ pub struct Hold {
 }
 
 /// Whether a signal comes from what the thread itself executes, and comes again when it goes on.
-fn comes_again(signal: i32, code: i32) -> bool {
+pub(super) fn comes_again(signal: i32, code: i32) -> bool {
     code > 0 && matches!(signal, libc::SIGSEGV | libc::SIGBUS | libc::SIGFPE | libc::SIGILL)
 }
 
@@ -130,6 +130,38 @@ impl Hold {
         true
     }
 
+    /// Whether the process may go on after this, and more may come to it.
+    pub fn goes_on(&self) -> bool {
+        matches!(self.cause, Cause::Time)
+    }
+
+    /// Whether it was in a stop already when it was held.
+    pub fn was_stopped(&self) -> bool {
+        self.threads.values().all(|rest| *rest == Rest::Group)
+    }
+
+    /// Its threads are traced anew, and are looked at one after the other.
+    pub fn begin_again(&mut self) {
+        self.threads.clear();
+    }
+
+    /// Its stop is over: all threads go on.
+    pub fn stop_is_over(&mut self) {
+        for rest in self.threads.values_mut().filter(|rest| **rest == Rest::Group) {
+            *rest = Rest::With(0);
+        }
+    }
+
+    /// Whether nothing is left of it.
+    pub fn is_empty(&self) -> bool {
+        self.threads.is_empty()
+    }
+
+    /// The threads that have stopped.
+    pub fn tids(&self) -> Vec<Pid> {
+        self.threads.keys().copied().collect()
+    }
+
     /// A thread of it is no more.
     pub fn lost(&mut self, tid: Pid) {
         self.threads.remove(&tid);
@@ -137,8 +169,8 @@ impl Hold {
 
     /// What a core says of it, where it cannot be parked.
     pub fn prepare(&self, focus: Focus) -> Option<Result<Prepared, DumpError>> {
-        let tids: Vec<Pid> = self.threads.keys().copied().collect();
-        matches!(self.cause, Cause::Last).then(|| Prepared::of_traced(self.pid, &tids, focus))
+        matches!(self.cause, Cause::Last)
+            .then(|| Prepared::of_traced(self.pid, &self.tids(), focus))
     }
 
     /// Lets it do what it was about to do. `resume` lets a thread run on with a signal.

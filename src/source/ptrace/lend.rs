@@ -1,39 +1,32 @@
-//! Lending a process that waits at its exec: it is in state T and traced by nobody for a while, in which
-//! something of it is saved; then it is traced again, where it was, and followed as before. One that is at
-//! its exit cannot be lent: it stays, and who saves is told what only its tracer sees.
+//! Lending a process: it is in state T and traced by nobody for a while, in which something of it is saved,
+//! or a debugger looks at it; then all its threads are traced again, where they were, and it is followed as
+//! before. One that is at its exit cannot be lent: it stays, and who saves is told what only its tracer sees.
 
 use std::io;
 
+use super::adopt::refused;
+use super::attach::seize_threads;
+use super::hold::{Hold, comes_again};
 use super::inject::At;
+use super::leaving::Way;
 use super::stop::Report;
 use super::wait::{OPTIONS, Tracer, park};
-use crate::dump::{Focus, Prepared};
-use crate::source::{Admit, Control, Judge, ParkError, SourceEvent};
+use crate::dump::Focus;
+use crate::fault;
+use crate::procfs::{self, Status};
+use crate::source::{Admit, Control, Judge, Loan, NotHeld, ParkError, SourceEvent};
 use crate::sys::{self, Pid};
 
 impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
-    pub(super) fn lend(
-        &mut self,
-        pid: Pid,
-        admit: Admit,
-        focus: Focus,
-    ) -> Result<Option<Prepared>, ParkError> {
-        if let Some(hold) = self.waiting.holds.get(&pid) {
-            return match hold.prepare(focus) {
-                Some(Ok(prepared)) => Ok(Some(prepared)),
-                Some(Err(error)) => {
-                    self.give_up(pid);
-                    Err(ParkError::Refused(io::Error::other(error)))
-                }
-                // It is not followed afterwards.
-                None => self.park(pid, admit).map(|_| None),
-            };
+    pub(super) fn lend(&mut self, pid: Pid, admit: Admit, focus: Focus) -> Result<Loan, ParkError> {
+        if let Some(hold) = self.waiting.holds.remove(&pid) {
+            return self.lend_hold(pid, hold, admit, focus);
         }
         let at = self.waiting.pids.remove(&pid).ok_or(ParkError::Gone)?;
         match park(pid, at, admit) {
-            Ok(_) => {
-                self.waiting.lent.insert(pid);
-                Ok(None)
+            Ok(trouble) => {
+                self.waiting.lent.insert(pid, None);
+                Ok(Loan { prepared: None, trouble })
             }
             Err(error) => {
                 self.waiting.begin(pid);
@@ -42,50 +35,178 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
         }
     }
 
-    pub(super) fn take_back(&mut self, pid: Pid) -> bool {
+    fn lend_hold(
+        &mut self,
+        pid: Pid,
+        hold: Hold,
+        admit: Admit,
+        focus: Focus,
+    ) -> Result<Loan, ParkError> {
+        let loan = match hold.prepare(focus) {
+            Some(Ok(prepared)) => {
+                self.waiting.holds.insert(pid, hold);
+                return Ok(Loan { prepared: Some(prepared), trouble: None });
+            }
+            Some(Err(error)) => Err(ParkError::Refused(io::Error::other(error))),
+            None => hold.park(admit).map(|trouble| Loan { prepared: None, trouble }),
+        };
+        match &loan {
+            Ok(_) if hold.goes_on() => drop(self.waiting.lent.insert(pid, Some(hold))),
+            // What ends is not followed afterwards.
+            Ok(_) => self.forget(pid),
+            Err(_) => hold.release(|tid, signal| self.waiting.resume(tid, signal)),
+        }
+        loan
+    }
+
+    /// Traces again what was lent.
+    pub(super) fn take_back(&mut self, pid: Pid) -> Result<(), NotHeld> {
         if self.waiting.holds.contains_key(&pid) {
-            return true;
+            return Ok(());
         }
-        if !self.waiting.lent.remove(&pid) {
-            return false;
+        let taken = match self.waiting.lent.remove(&pid).ok_or(NotHeld::Gone)? {
+            Some(hold) => self.hold_again(pid, hold),
+            None => self.trace_again(pid).map(|()| {
+                self.waiting.pids.insert(pid, At::UserMode);
+            }),
+        };
+        if taken.is_err() {
+            self.forget_all(pid);
         }
-        let traced = self.trace_again(pid);
-        if traced {
-            self.waiting.pids.insert(pid, At::UserMode);
-        } else {
-            self.forget(pid);
-        }
-        traced
+        taken
     }
 
     pub(super) fn give_up(&mut self, pid: Pid) {
-        if self.waiting.lent.remove(&pid) {
-            self.forget(pid);
+        if self.waiting.lent.remove(&pid).is_some() {
+            self.forget_all(pid);
         } else if self.waiting.holds.contains_key(&pid) {
             self.waiting.release(pid);
         }
     }
 
-    /// Whether it is in a stop of ours again.
-    fn trace_again(&mut self, pid: Pid) -> bool {
-        if sys::seize(pid, OPTIONS).is_err() {
-            return false;
+    fn forget_all(&mut self, pid: Pid) {
+        for tid in self.waiting.followed.threads_of(pid) {
+            self.forget(tid);
         }
+        self.forget(pid);
+    }
+
+    /// Seizes all threads of a process that was held after its exec. It is held again before it is set going; one
+    /// that somebody has set going already is followed.
+    fn hold_again(&mut self, pid: Pid, mut hold: Hold) -> Result<(), NotHeld> {
+        let tids = procfs::threads(pid).unwrap_or_default().into_iter();
+        let before: Vec<Status> = tids.filter_map(|tid| Status::read(tid).ok()).collect();
+        if let Some(traced) = before.iter().find(|status| status.tracer != 0) {
+            return Err(NotHeld::Traced(traced.tracer));
+        }
+        let stands = before.iter().any(Status::stops);
+        let exits = matches!(self.waiting.followed.way(pid), Some(Way::Last));
+        let options = OPTIONS | if exits { libc::PTRACE_O_TRACEEXIT } else { 0 };
+        let mut tids = Vec::new();
+        if let Err(error) = seize_threads(pid, options, &mut tids)
+            && tids.is_empty()
+        {
+            return Err(refused(pid, &error));
+        }
+        for gone in self.waiting.followed.threads_of(pid) {
+            if !tids.contains(&gone) {
+                self.forget(gone);
+            }
+        }
+        for &tid in &tids {
+            self.waiting.followed.begins(tid);
+        }
+        if tids.is_empty() {
+            return Err(NotHeld::Gone);
+        }
+        fault::point("seized-again");
+        if !stands {
+            // A stop may still be on its way.
+            self.end_stop(pid, &tids);
+            return Ok(());
+        }
+        let was_stopped = hold.was_stopped();
+        hold.begin_again();
+        for &tid in &tids {
+            // Should somebody have set it going in this moment, it stops for us.
+            let _ = sys::interrupt(tid);
+            self.stop_again(pid, tid, &mut hold);
+        }
+        if hold.is_empty() {
+            return Err(NotHeld::Gone);
+        }
+        if !was_stopped {
+            self.end_stop(pid, &hold.tids());
+            hold.stop_is_over();
+        }
+        fault::point("held-again");
+        self.waiting.holds.insert(pid, hold);
+        Ok(())
+    }
+
+    /// Ends the state T of a process, whose threads stay in stops of ours if they are in them. The SIGCONT is for
+    /// one that takes it at once, since it is to see nothing of it.
+    fn end_stop(&mut self, pid: Pid, tids: &[Pid]) {
+        let blocked = |tid: Pid| Status::read(tid).map_or(u64::MAX, |status| status.blocked);
+        let takes = |tid: &&Pid| blocked(**tid) & (1 << (libc::SIGCONT - 1)) == 0;
+        // An error means that it is gone.
+        let _ = match tids.iter().find(takes) {
+            Some(&tid) => sys::tgkill(pid, tid, libc::SIGCONT).map(|()| {
+                self.waiting.continued.insert(tid);
+            }),
+            None => sys::kill(pid, libc::SIGCONT),
+        };
+    }
+
+    /// Waits for the stop of a thread.
+    fn stop_again(&mut self, pid: Pid, tid: Pid, hold: &mut Hold) {
+        let status = loop {
+            match sys::wait_tracee(tid) {
+                Ok(Some((_, status))) => break status,
+                Ok(None) => {}
+                Err(_) => return,
+            }
+        };
+        match Report::decode(status) {
+            // What ends the process is told of as ever.
+            Report::Ended(status) => self.ended(tid, status),
+            Report::Signal(signal) => {
+                let code = sys::signal_info(tid).map_or(0, |info| info.code);
+                let of_ours = matches!(signal, libc::SIGSTOP | libc::SIGCONT);
+                if !of_ours && !comes_again(signal, code) {
+                    let _ = sys::tgkill(pid, tid, signal);
+                }
+                hold.stopped(tid, Report::Other);
+            }
+            report => {
+                hold.stopped(tid, report);
+                if let Report::NewTask { clone } = report {
+                    self.note_fork(tid, clone);
+                }
+            }
+        }
+    }
+
+    /// Has a process that waited at its exec in a stop of ours again.
+    fn trace_again(&mut self, pid: Pid) -> Result<(), NotHeld> {
+        sys::seize(pid, OPTIONS).map_err(|error| refused(pid, &error))?;
         // Should somebody have set it going in this moment, it stops for us.
         let _ = sys::interrupt(pid);
         loop {
             let status = match sys::wait_tracee(pid) {
                 Ok(Some((_, status))) => status,
                 Ok(None) => continue,
-                Err(_) => return false,
+                Err(_) => return Err(NotHeld::Gone),
             };
             let signal = match Report::decode(status) {
-                Report::Trap => return true,
+                Report::Trap => return Ok(()),
                 // The stop stays, but is no group-stop any more.
-                Report::GroupStop => return sys::kill(pid, libc::SIGCONT).is_ok(),
+                Report::GroupStop => {
+                    return sys::kill(pid, libc::SIGCONT).map_err(|_| NotHeld::Gone);
+                }
                 Report::Ended(status) => {
                     self.ended(pid, status);
-                    return false;
+                    return Err(NotHeld::Gone);
                 }
                 Report::Signal(signal) => signal,
                 _ => 0,

@@ -10,8 +10,8 @@ use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::adopt::Adoptee;
-use crate::dump::{Focus, Prepared};
-use crate::source::{Admit, Holder, NotHeld, ParkError};
+use crate::dump::Focus;
+use crate::source::{Admit, Holder, Loan, NotHeld, ParkError};
 use crate::sys::{self, Pid};
 use crate::wrapped::{WrapError, WrapOrder};
 
@@ -26,9 +26,9 @@ pub enum Request {
     /// Detach from a waiting process and leave it in state T.
     Park(Pid, Admit, SyncSender<Result<Option<String>, ParkError>>),
     /// The same for a while.
-    Lend(Pid, Admit, Focus, SyncSender<Result<Option<Prepared>, ParkError>>),
-    /// Trace again what was lent; whether that was possible.
-    TakeBack(Pid, SyncSender<bool>),
+    Lend(Pid, Admit, Focus, SyncSender<Result<Loan, ParkError>>),
+    /// Trace again what was lent.
+    TakeBack(Pid, SyncSender<Result<(), NotHeld>>),
     /// Forget what was lent.
     GiveUp(Pid, SyncSender<()>),
     /// Have a waiting process execute another program in its place.
@@ -138,13 +138,14 @@ impl Holder for Mailbox {
         self.call(|answer| Request::Park(pid, admit, answer)).unwrap_or(Err(ParkError::LetGo))
     }
 
-    fn lend(&self, pid: Pid, admit: Admit, focus: Focus) -> Result<Option<Prepared>, ParkError> {
+    fn lend(&self, pid: Pid, admit: Admit, focus: Focus) -> Result<Loan, ParkError> {
         self.call(|answer| Request::Lend(pid, admit, focus, answer))
             .unwrap_or(Err(ParkError::LetGo))
     }
 
-    fn take_back(&self, pid: Pid) -> bool {
-        self.call(|answer| Request::TakeBack(pid, answer)).unwrap_or(false)
+    fn take_back(&self, pid: Pid) -> Result<(), NotHeld> {
+        // Where nobody follows anything any more, there is nothing to complain of.
+        self.call(|answer| Request::TakeBack(pid, answer)).unwrap_or(Err(NotHeld::Gone))
     }
 
     fn give_up(&self, pid: Pid) {

@@ -57,7 +57,9 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
             if self.leaves(pid, tid, address).is_none() {
                 self.waiting.resume(tid, 0);
             }
-        } else if self.is_our_continue(tid, signal) {
+        } else if self.is_our_continue(tid, signal)
+            || (signal == libc::SIGCONT && self.waiting.continued.remove(&tid))
+        {
             self.waiting.resume(tid, 0);
         } else if self.is_crash(tid, signal).is_none() {
             self.waiting.resume(tid, signal);

@@ -52,8 +52,10 @@ pub struct Tracer<J, E> {
 pub(super) struct Waiting {
     /// In their exec stop, or in one right after it.
     pub pids: HashMap<Pid, At>,
-    /// In state T and traced by nobody, and to be taken back.
-    pub lent: HashSet<Pid>,
+    /// In state T and traced by nobody, and to be taken back; with the hold that it was in, after its exec.
+    pub lent: HashMap<Pid, Option<Hold>>,
+    /// Threads that are to see nothing of the SIGCONT that has ended such a state.
+    pub continued: HashSet<Pid>,
     /// Of both, what is followed once it is let run.
     pub later: HashMap<Pid, Arc<Candidate>>,
     pub holds: HashMap<Pid, Hold>,
@@ -215,6 +217,7 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
     /// A task is no more, or is ours no longer.
     pub(super) fn forget(&mut self, pid: Pid) {
         self.waiting.later.remove(&pid);
+        self.waiting.continued.remove(&pid);
         self.waiting.followed.ended(pid);
         if let Some(lineage) = &mut self.lineage {
             lineage.ended(pid);
@@ -348,8 +351,15 @@ pub(super) fn park(pid: Pid, at: At, admit: Admit) -> Result<Option<String>, Par
 impl Waiting {
     fn new(look: Look, mailbox: Arc<Mailbox>) -> Waiting {
         let followed = Followed::new(look);
-        let (pids, lent, later) = (HashMap::new(), HashSet::new(), HashMap::new());
-        Waiting { pids, lent, later, holds: HashMap::new(), followed, mailbox }
+        Waiting {
+            pids: HashMap::new(),
+            lent: HashMap::new(),
+            continued: HashSet::new(),
+            later: HashMap::new(),
+            holds: HashMap::new(),
+            followed,
+            mailbox,
+        }
     }
 
     /// Whether a process is in its exec stop.
