@@ -81,6 +81,8 @@ pub struct Debugger {
     pub needs: Vec<String>,
     /// Whether it wants a terminal with somebody in front of it.
     pub interactive: bool,
+    /// Whether it only looks at a process, and gives it back as it was.
+    pub in_passing: bool,
     pub command: Vec<Word>,
     /// What to type to attach by hand.
     pub by_hand: Vec<Word>,
@@ -133,6 +135,8 @@ struct RawDebugger {
     needs: Vec<String>,
     #[serde(default = "yes")]
     interactive: bool,
+    #[serde(default)]
+    in_passing: bool,
     command: String,
     #[serde(default)]
     by_hand: String,
@@ -345,6 +349,7 @@ impl Debugger {
             programs: raw.programs,
             needs: raw.needs,
             interactive: raw.interactive,
+            in_passing: raw.in_passing,
             command: parse_words(&raw.command, word).map_err(&wrong)?,
             by_hand: parse_words(&raw.by_hand, word).map_err(&wrong)?,
             then: parse_words(&raw.then, word).map_err(&wrong)?,
@@ -377,6 +382,7 @@ impl Debugger {
             programs: Vec::new(),
             needs: Vec::new(),
             interactive: true,
+            in_passing: false,
             command,
             by_hand: Vec::new(),
             then: Vec::new(),

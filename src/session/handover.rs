@@ -161,8 +161,8 @@ impl Session {
             Admit::AsIs
         };
         let what = line(&hit.program);
-        // One that nobody types to lets a process go that may go on to its next moment.
-        let parked = if !recipe.debugger.interactive && hit.goes_on() {
+        // One that only looks gives back a process that may go on to its next moment.
+        let parked = if recipe.debugger.in_passing && hit.goes_on() {
             held.lend(admit, hit.focus).map(|(loan, lent)| (loan.trouble, Some(lent)))
         } else {
             held.park(admit).map(|trouble| (trouble, None))

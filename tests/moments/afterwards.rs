@@ -169,7 +169,7 @@ fn our_end_while_it_is_with_a_debugger_leaves_it_going() {
     fs::create_dir_all(&templates).unwrap();
     let mark = format!("tail -f {}", world.file("slow", "").display());
     let text = format!(
-        "name = 'slow'\ndescription = 'slow'\nprograms = ['gdb']\ninteractive = false\n\
+        "name = 'slow'\ndescription = 'slow'\nprograms = ['gdb']\ninteractive = false\nin-passing = true\n\
          command = '{{{{program}}}} -q -nx -batch -p {{{{pid}}}} -ex \"shell {mark}\"'\n"
     );
     fs::write(templates.join("slow.toml"), text).unwrap();
@@ -202,4 +202,16 @@ fn our_end_while_it_is_with_a_debugger_leaves_it_going() {
         assert!(found.ends_with("139\n"), "{signal}: {found}");
     }
     nothing_is_left_of(&world);
+}
+
+/// It runs on under a debugger that watches it, though nobody types to that one.
+#[test]
+fn one_that_is_watched_runs_on_under_its_debugger() {
+    let world = World::new();
+    let options = ["--on", "hang=200ms", "-m", "basename=sleep", "--debugger", "strace"];
+    let outcome = world
+        .debug_sh(&[&options[..], &["--in", "background"]].concat(), "/bin/sleep 2; echo then $?");
+    let said = &outcome.stderr;
+    assert_eq!(outcome.out(), "then 0\n", "{said}");
+    assert!(said.contains("+++ exited with 0 +++"), "{said}");
 }
