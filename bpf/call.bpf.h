@@ -59,22 +59,6 @@ static __always_inline s64 number_of(struct pt_regs *regs)
 #endif
 }
 
-/* The arguments of a call that has begun; of one with narrow registers the lower halves. */
-static __always_inline void read_arguments(struct pt_regs *regs, u32 narrow, u64 args[5])
-{
-    const u64 mask = narrow ? 0xffffffff : ~0ULL;
-#if defined(__TARGET_ARCH_x86)
-    args[0] = (narrow ? BPF_CORE_READ(regs, bx) : BPF_CORE_READ(regs, di)) & mask;
-    args[1] = (narrow ? BPF_CORE_READ(regs, cx) : BPF_CORE_READ(regs, si)) & mask;
-    args[2] = BPF_CORE_READ(regs, dx) & mask;
-    args[3] = (narrow ? BPF_CORE_READ(regs, si) : BPF_CORE_READ(regs, r10)) & mask;
-    args[4] = (narrow ? BPF_CORE_READ(regs, di) : BPF_CORE_READ(regs, r8)) & mask;
-#else
-    for (u32 i = 0; i < 5; i++)
-        args[i] = BPF_CORE_READ(regs, regs[i]) & mask;
-#endif
-}
-
 /* Which of the calls it is, and whether its pointers have 4 bytes. */
 static __always_inline enum which_call which_call(struct task_struct *task, s64 number, u32 *compat)
 {
@@ -85,6 +69,31 @@ static __always_inline enum which_call which_call(struct task_struct *task, s64 
     return number == EXECVE || number == X32_EXECVE       ? IS_EXECVE
            : number == EXECVEAT || number == X32_EXECVEAT ? IS_EXECVEAT
                                                           : NO_EXEC;
+}
+
+/* Reads the arguments, of narrow registers the lower halves. Not inlined: the stack of what follows is full. */
+static __noinline int read_arguments(struct pt_regs *regs, struct call *call, u32 narrow)
+{
+    const u64 mask = narrow ? 0xffffffff : ~0ULL;
+    u64 args[5];
+#if defined(__TARGET_ARCH_x86)
+    args[0] = (narrow ? BPF_CORE_READ(regs, bx) : BPF_CORE_READ(regs, di)) & mask;
+    args[1] = (narrow ? BPF_CORE_READ(regs, cx) : BPF_CORE_READ(regs, si)) & mask;
+    args[2] = BPF_CORE_READ(regs, dx) & mask;
+    args[3] = (narrow ? BPF_CORE_READ(regs, si) : BPF_CORE_READ(regs, r10)) & mask;
+    args[4] = (narrow ? BPF_CORE_READ(regs, di) : BPF_CORE_READ(regs, r8)) & mask;
+#else
+    for (u32 i = 0; i < 5; i++)
+        args[i] = BPF_CORE_READ(regs, regs[i]) & mask;
+#endif
+    if (call->is_execveat) {
+        call->dirfd = args[0];
+        call->flags = args[4];
+    }
+    call->filename = call->is_execveat ? args[1] : args[0];
+    call->argv = call->is_execveat ? args[2] : args[1];
+    call->envp = call->is_execveat ? args[3] : args[2];
+    return 0;
 }
 
 /* Sends the strings that were gathered. */

@@ -306,15 +306,7 @@ int handle_enter(struct bpf_raw_tracepoint_args *ctx)
     if (which == NO_EXEC)
         return 0;
     call.is_execveat = which == IS_EXECVEAT;
-    u64 args[5];
-    read_arguments((void *)ctx->args[0], call.compat && number < X32_BIT, args);
-    call.filename = args[call.is_execveat];
-    call.argv = args[call.is_execveat + 1];
-    call.envp = args[call.is_execveat + 2];
-    if (call.is_execveat) {
-        call.dirfd = args[0];
-        call.flags = args[4];
-    }
+    read_arguments((void *)ctx->args[0], &call, call.compat && number < X32_BIT);
     enter_call(task, &call);
     return 0;
 }
