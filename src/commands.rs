@@ -20,10 +20,11 @@ use crate::elevate;
 use crate::guardian;
 use crate::launcher::catalog::{self, Catalog};
 use crate::launcher::{editor, relay, shim};
-use crate::report::{Report, Trouble};
+use crate::report::{Color, Report, Trouble};
 use crate::repro;
 use crate::session;
 use crate::settings::{self, Settings};
+use crate::suggest;
 
 /// The status of an error of our own, as env(1) and its kin have it.
 const OWN_ERROR: u8 = 125;
@@ -35,6 +36,10 @@ pub fn run() -> u8 {
         Ok(matches) => matches,
         Err(error) => {
             let _ = error.print();
+            let line: Vec<OsString> = std::env::args_os().collect();
+            if let Some(meant) = suggest::line_with_command(&error, &line) {
+                Report::new(Color::Auto, 0).hint(format!("COMMAND comes after `--`: {meant}"));
+            }
             return if error.use_stderr() { OWN_ERROR } else { 0 };
         }
     };

@@ -1,4 +1,13 @@
-//! "Did you mean": the name that a mistyped word is nearest to.
+//! "Did you mean": the name that a mistyped word is nearest to, and the line that was meant.
+
+use std::ffi::{OsStr, OsString};
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+
+use crate::launcher::command;
+
+/// The subcommands that run something.
+const RUN: [&str; 3] = ["debug", "log", "collect"];
 
 /// A long word is near to nothing, and comparing it is quadratic.
 const LONGEST: usize = 32;
@@ -16,6 +25,19 @@ pub fn nearest<'a>(
         .map(|name| (name, strsim::damerau_levenshtein(word, name)))
         .min_by_key(|(_, edits)| *edits)
         .filter(|(name, edits)| *edits <= (name.len() / 3).max(1))
+}
+
+/// The same line with COMMAND where it belongs, if that is what is wrong with it.
+pub fn line_with_command(error: &clap::Error, line: &[OsString]) -> Option<String> {
+    if error.kind() != ErrorKind::UnknownArgument || line.iter().any(|word| word == "--") {
+        return None;
+    }
+    let ContextValue::String(first) = error.get(ContextKind::InvalidArg)? else { return None };
+    let at = line.iter().position(|word| word == OsStr::new(first))?;
+    let (options, rest) = line.split_at(at);
+    let runs = options.iter().any(|word| RUN.iter().any(|run| word == run));
+    let words = [&["tracexec".into()], options.get(1..)?, &["--".into()], rest].concat();
+    (runs && !first.starts_with('-')).then(|| command::line(&words))
 }
 
 #[cfg(test)]

@@ -43,6 +43,22 @@ fn a_command_that_cannot_be_executed_has_a_shells_status() {
     assert!(outcome.stderr.contains("Permission denied"), "{}", outcome.stderr);
 }
 
+#[test]
+fn a_command_without_its_dashes_is_shown_where_it_belongs() {
+    let world = World::new();
+    for (args, meant) in [
+        (&["log", "ls", "-l", "a b"][..], Some("tracexec log -- ls -l 'a b'")),
+        (&["collect", "-o", "f", "make", "-j2"], Some("tracexec collect -o f -- make -j2")),
+        (&["log", "--no-such-option"], None),
+        (&["ps", "ls"], None),
+    ] {
+        let outcome = world.run(args);
+        assert_eq!(outcome.code(), 125, "{args:?}: {}", outcome.stderr);
+        let hint = outcome.stderr.split_once("hint: COMMAND comes after `--`: ");
+        assert_eq!(hint.map(|(_, line)| line.trim_end()), meant, "{}", outcome.stderr);
+    }
+}
+
 /// Options, and what the error must say. COMMAND must not have started.
 const WRONG: &[(&[&str], &str)] = &[
     (&[], "no filter"),
