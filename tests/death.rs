@@ -38,7 +38,8 @@ const LAUNCHED: [&str; 7] =
 const WRAPPED: [&str; 4] = ["wrap-written", "wrap-armed", "wrap-entered", "wrap-undone"];
 
 /// The places that later moments add; `tests/moments/death.rs` and `tests/ebpf_moments.rs` die there.
-const LATER: [&str; 4] = ["moment-begun", "seizing", "seized", "followed"];
+const LATER: [&str; 6] =
+    ["moment-begun", "seizing", "seized", "followed", "seized-again", "held-again"];
 
 /// Runs a program that is to exit with 3, in a shell that outlives tracexec and writes its status to a
 /// file, and has tracexec die at `place`.
