@@ -14,7 +14,6 @@ use crate::fault;
 use crate::judge::Program;
 use crate::launcher::command::Findings;
 use crate::launcher::place::Place;
-use crate::moment::What;
 use crate::procfs::{self, Status};
 use crate::source::{Held, Lent, NotHeld};
 use crate::sys::{self, Pid};
@@ -195,7 +194,7 @@ impl Hit {
 
     /// Whether what it is held for is not its end.
     pub fn goes_on(&self) -> bool {
-        self.program.happened.is_some_and(|happened| happened.what == What::Hang)
+        self.program.happened.is_some_and(|happened| happened.what.goes_on())
     }
 
     /// Whether it counts against the number of sessions.
@@ -386,8 +385,7 @@ impl Hit {
         if settled && !status.stops() && !status_of(self.pid)?.stops() {
             // Somebody has set it going: perhaps a debugger that has come and gone between two looks.
             let lent = parked.debugger.take().and_then(|debugger| debugger.lent);
-            self.stage = Stage::Over;
-            return Some(Progress::DebuggerGone(lent.and_then(|lent| self.take_back(lent))));
+            return Some(self.debugger_gone(lent));
         }
         if debugger_ended {
             return Some(Progress::NotAttached("it ended without having attached".into()));
@@ -412,14 +410,17 @@ impl Hit {
                 return None;
             }
             let lent = debugger.lent.take();
-            self.stage = Stage::Over;
-            return Some(Progress::DebuggerGone(lent.and_then(|lent| self.take_back(lent))));
+            return Some(self.debugger_gone(lent));
         }
         // Its SIGCONT may have been undone by a stop of the debugger's own making, which may still be
         // on its way.
         self.send_continue();
+        Some(self.debugger_gone(None))
+    }
+
+    fn debugger_gone(&mut self, lent: Option<Lent>) -> Progress {
         self.stage = Stage::Over;
-        Some(Progress::DebuggerGone(None))
+        Progress::DebuggerGone(lent.and_then(|lent| self.take_back(lent)))
     }
 
     /// The hit as `ps` shows it.

@@ -156,6 +156,11 @@ impl What {
         }
     }
 
+    /// Whether the process may go on after it, and more may come to it.
+    pub fn goes_on(self) -> bool {
+        self == What::Hang
+    }
+
     /// The signal of which it is about to die.
     pub fn signal(self) -> Option<i32> {
         if let What::Crash { signal, .. } = self { Some(signal) } else { None }

@@ -213,6 +213,11 @@ impl Status {
         (self.caught | self.ignored) & bit(signal) == 0
     }
 
+    /// Whether a signal stays pending until it is let in.
+    pub fn blocks(&self, signal: i32) -> bool {
+        self.blocked & bit(signal) != 0
+    }
+
     /// Whether nothing can keep it from ending any more.
     pub fn is_killed(&self) -> bool {
         self.pending & bit(libc::SIGKILL) != 0

@@ -77,10 +77,11 @@ fn next_signal(tid: Pid) -> Option<SignalInfo> {
             libc::SIGSTOP | libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU | libc::SIGCONT
         )
     };
-    let blocked = Status::read(tid).map_or(0, |status| status.blocked);
+    let status = Status::read(tid).ok();
+    let blocks = |signal| status.as_ref().is_some_and(|status| status.blocks(signal));
     queues.into_iter().flatten().find(|info| {
         let signal = number(info);
-        signal > 0 && !stops(signal) && blocked >> (signal - 1) & 1 == 0
+        signal > 0 && !stops(signal) && !blocks(signal)
     })
 }
 

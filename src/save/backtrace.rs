@@ -55,8 +55,7 @@ impl Backtracer {
                 listen: Default::default(),
                 remember: false,
             };
-            let on_core = name == "lldb-backtrace";
-            Some(Backtracer { recipe, on_core })
+            Backtracer::of(&recipe)
         });
         found.ok_or_else(|| {
             Trouble::new("--save backtrace: neither gdb nor lldb is installed")

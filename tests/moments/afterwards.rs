@@ -4,6 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
+use super::script_of;
 use super::support::typed::nothing_is_left_of;
 use super::support::{
     World, eventually, finish, pid_in, processes_with, signal_process, state, status_of,
@@ -37,15 +38,6 @@ fn folders(world: &World) -> Vec<PathBuf> {
     found
 }
 
-/// A line for a shell that has the program go on when `done` succeeds.
-fn script(world: &World, how: &str, done: &str) -> String {
-    let (program, flag) = (world.path("later"), world.path("flag"));
-    let (program, flag) = (program.display(), flag.display());
-    format!(
-        "(until {done}; do sleep 0.01; done; touch '{flag}') & '{program}' '{flag}' {how}; echo $?"
-    )
-}
-
 #[track_caller]
 fn both_are_told(said: &str, how: &str, says: &str) {
     assert_eq!(said.matches(" still runs after ").count(), 1, "{how}: {said}");
@@ -63,7 +55,8 @@ fn what_has_hung_and_was_saved_is_saved_again_when_it_crashes() {
             // While it is saved it stands still.
             let done = format!("ls '{kept}'/*/hit.json >/dev/null 2>&1");
             let options = [&on(how)[..], &["--save", save, "--to", &kept]].concat();
-            let outcome = world.debug_sh(&options, &script(&world, how, &done));
+            let outcome = world
+                .debug_sh(&options, &script_of(&world, "later", &format!("FLAG {how}"), &done));
             let said = &outcome.stderr;
             both_are_told(said, how, says);
             // Nor has it seen a SIGCONT.
@@ -80,7 +73,7 @@ fn what_has_hung_and_was_saved_is_saved_again_when_it_crashes() {
 }
 
 #[test]
-fn a_debugger_that_nobody_types_to_gives_it_back() {
+fn a_debugger_that_only_looks_gives_it_back() {
     for debugger in ["gdb-backtrace", "lldb-backtrace"] {
         for (how, says, status) in WAYS {
             let world = World::new();
@@ -88,8 +81,10 @@ fn a_debugger_that_nobody_types_to_gives_it_back() {
             let hits = world.file("hits", "").display().to_string();
             let done = format!("grep -q 'debugger gone' '{hits}'");
             let more = ["--debugger", debugger, "--in", "background", "--hits-json", &hits];
-            let outcome =
-                world.debug_sh(&[&on(how)[..], &more].concat(), &script(&world, how, &done));
+            let outcome = world.debug_sh(
+                &[&on(how)[..], &more].concat(),
+                &script_of(&world, "later", &format!("FLAG {how}"), &done),
+            );
             let said = &outcome.stderr;
             both_are_told(said, how, says);
             // lldb ends the stop by a SIGCONT of its own, which the program sees and tells of.

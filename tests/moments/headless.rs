@@ -3,6 +3,7 @@
 use std::fs;
 use std::process::Command;
 
+use super::script_of;
 use super::support::typed::nothing_is_left_of;
 use super::support::{World, eventually, finish, pid_in};
 
@@ -19,15 +20,6 @@ const WAYS: [(&str, &str, i32); 3] = [
     ("exit", "is about to exit with status 4", 4),
 ];
 
-/// A line for a shell that has what hangs go on once something is told of it that `done` finds.
-fn script(world: &World, mode: &str, done: &str) -> String {
-    let (program, flag) = (world.path("headless"), world.path("flag"));
-    let (program, flag) = (program.display(), flag.display());
-    format!(
-        "(until {done}; do sleep 0.01; done; touch '{flag}') & '{program}' {mode} '{flag}'; echo $?"
-    )
-}
-
 /// The stages that the lines of JSON tell of, with the ends.
 fn stages(hits: &str) -> String {
     let lines = hits.lines().map(|line| serde_json::from_str(line).unwrap());
@@ -37,6 +29,22 @@ fn stages(hits: &str) -> String {
     lines.map(words).collect()
 }
 
+/// Runs it under a debugger; what was said, and the stages of its hits.
+#[track_caller]
+fn under(debugger: &str, mode: &str, status: i32) -> (String, String) {
+    let world = World::new();
+    world.fixture("headless", &[]);
+    let hits = world.file("hits", "").display().to_string();
+    let more = ["--debugger", debugger, "--in", "background", "--hits-json", &hits];
+    let done = format!("grep -q released '{hits}'");
+    let script = script_of(&world, "headless", &format!("{mode} FLAG"), &done);
+    let outcome = world.debug_sh(&[&on(mode)[..], &more].concat(), &script);
+    let said = outcome.stderr.clone();
+    assert_eq!(outcome.out(), format!("{status}\n"), "{mode}: {said}");
+    nothing_is_left_of(&world);
+    (said, stages(&fs::read_to_string(&hits).unwrap()))
+}
+
 #[test]
 fn one_that_only_looks_gets_a_core() {
     for (debugger, frames) in [
@@ -44,15 +52,7 @@ fn one_that_only_looks_gets_a_core() {
         ("lldb-backtrace", ["exe`happen at ", "(volatile int) answer = 42", "exe`other("]),
     ] {
         for (mode, says, status) in WAYS {
-            let world = World::new();
-            world.fixture("headless", &[]);
-            let hits = world.file("hits", "").display().to_string();
-            let more = ["--debugger", debugger, "--in", "background", "--hits-json", &hits];
-            let done = format!("grep -q released '{hits}'");
-            let outcome =
-                world.debug_sh(&[&on(mode)[..], &more].concat(), &script(&world, mode, &done));
-            let said = &outcome.stderr;
-            assert_eq!(outcome.out(), format!("{status}\n"), "{mode}: {said}");
+            let (said, stages) = under(debugger, mode, status);
             // What hangs fails afterwards.
             let count = if mode == "hang" { 2 } else { 1 };
             assert_eq!(
@@ -66,10 +66,8 @@ fn one_that_only_looks_gets_a_core() {
                 // At its exit the other one has left.
                 assert!(said.contains(frame) || mode == "exit", "{mode}, {frame}: {said}");
             }
-            let stages = stages(&fs::read_to_string(&hits).unwrap());
             let one = "waiting ;over released;";
             assert_eq!(stages, one.repeat(count), "{mode}: {said}");
-            nothing_is_left_of(&world);
         }
     }
 }
@@ -78,15 +76,7 @@ fn one_that_only_looks_gets_a_core() {
 fn any_other_is_not_started_and_that_is_said() {
     for debugger in ["gdb", "lldb", "gdbserver"] {
         for (mode, says, status) in WAYS {
-            let world = World::new();
-            world.fixture("headless", &[]);
-            let hits = world.file("hits", "").display().to_string();
-            let more = ["--debugger", debugger, "--in", "background", "--hits-json", &hits];
-            let done = format!("grep -q released '{hits}'");
-            let outcome =
-                world.debug_sh(&[&on(mode)[..], &more].concat(), &script(&world, mode, &done));
-            let said = &outcome.stderr;
-            assert_eq!(outcome.out(), format!("{status}\n"), "{mode}: {said}");
+            let (said, stages) = under(debugger, mode, status);
             let why = format!("{debugger} cannot attach to it: its first thread has ended");
             let line = said.lines().find(|line| line.contains(says)).unwrap();
             assert!(line.contains("warning: ") && line.contains(&why), "{said}");
@@ -94,9 +84,7 @@ fn any_other_is_not_started_and_that_is_said() {
                 said.contains("hint: a core can be looked at: --save core,backtrace"),
                 "{said}"
             );
-            let stages = stages(&fs::read_to_string(&hits).unwrap());
             assert!(!stages.contains("attached") && !stages.contains("parked"), "{stages}");
-            nothing_is_left_of(&world);
         }
     }
 }
@@ -111,7 +99,8 @@ fn what_is_saved_of_it_has_its_stacks() {
             // The debugger names the one that is to write, and looks at the process in its turn.
             let more = ["--debugger", debugger, "--in", "background", "--save", save];
             let options = [&on("crash")[..], &more, &["--to", &kept]].concat();
-            let outcome = world.debug_sh(&options, &script(&world, "crash", "true"));
+            let outcome =
+                world.debug_sh(&options, &script_of(&world, "headless", "crash FLAG", "true"));
             let said = &outcome.stderr;
             assert_eq!(outcome.out(), "139\n", "{said}");
             assert!(!said.contains("warning: "), "{said}");

@@ -29,6 +29,14 @@ const fn way(mode: &'static str, says: &'static str, status: i32) -> Way {
     Way { mode, says, status }
 }
 
+/// A line for a shell that runs a fixture, and has what it waits for come when `done` succeeds. `words`: its arguments,
+/// of which `FLAG` is the file that it waits for.
+fn script_of(world: &World, fixture: &str, words: &str, done: &str) -> String {
+    let (program, flag) = (world.path(fixture), format!("'{}'", world.path("flag").display()));
+    let (program, words) = (program.display(), words.replace("FLAG", &flag));
+    format!("(until {done}; do sleep 0.01; done; touch {flag}) & '{program}' {words}; echo $?")
+}
+
 /// Commands that show the frame in which it happened, and a variable of it.
 const LOOK: [&str; 4] = ["--ex", "frame function happen", "--ex", "print answer"];
 

@@ -130,11 +130,6 @@ impl Hold {
         true
     }
 
-    /// Whether the process may go on after this, and more may come to it.
-    pub fn goes_on(&self) -> bool {
-        matches!(self.cause, Cause::Time)
-    }
-
     /// Whether it was in a stop already when it was held.
     pub fn was_stopped(&self) -> bool {
         self.threads.values().all(|rest| *rest == Rest::Group)

@@ -51,7 +51,9 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
             None => hold.park(admit).map(|trouble| Loan { prepared: None, trouble }),
         };
         match &loan {
-            Ok(_) if hold.goes_on() => drop(self.waiting.lent.insert(pid, Some(hold))),
+            Ok(_) if hold.happened.what.goes_on() => {
+                drop(self.waiting.lent.insert(pid, Some(hold)))
+            }
             // What ends is not followed afterwards.
             Ok(_) => self.forget(pid),
             Err(_) => hold.release(|tid, signal| self.waiting.resume(tid, signal)),
@@ -147,8 +149,8 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
     /// Ends the state T of a process, whose threads stay in stops of ours if they are in them. The SIGCONT is for
     /// one that takes it at once, since it is to see nothing of it.
     fn end_stop(&mut self, pid: Pid, tids: &[Pid]) {
-        let blocked = |tid: Pid| Status::read(tid).map_or(u64::MAX, |status| status.blocked);
-        let takes = |tid: &&Pid| blocked(**tid) & (1 << (libc::SIGCONT - 1)) == 0;
+        let takes =
+            |tid: &&Pid| Status::read(**tid).is_ok_and(|status| !status.blocks(libc::SIGCONT));
         // An error means that it is gone.
         let _ = match tids.iter().find(takes) {
             Some(&tid) => sys::tgkill(pid, tid, libc::SIGCONT).map(|()| {
