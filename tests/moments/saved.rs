@@ -67,6 +67,19 @@ fn each_way_to_leave_is_saved_with_its_stack_at_one_stop() {
     }
 }
 
+/// A thread that ends is taken out of any stop, and the tracer's next word ends the stop after it.
+#[test]
+fn a_first_thread_that_slips_away_is_not_waited_for() {
+    let world = World::new();
+    let program = world.fixture("dies", &[]).display().to_string();
+    let to = world.path("kept").display().to_string();
+    let options = ["--on", "fail", "-m", "basename=dies", "--save", "repro", "--to", &to];
+    let script = format!("i=0; while [ $i -lt 100 ]; do {program} exit_group t; i=$((i+1)); done");
+    let outcome = world.debug_sh(&options, &script);
+    assert_eq!(outcome.stderr.matches(": repro in ").count(), 100, "{}", outcome.stderr);
+    nothing_is_left_of(&world);
+}
+
 #[test]
 fn a_core_shows_the_thread_that_crashed_and_its_signal() {
     let world = World::new();

@@ -52,9 +52,22 @@ pub fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
         if let Some(found) = ask() {
             return found;
         }
-        assert!(Instant::now() < deadline, "in vain: {what}");
+        assert!(Instant::now() < deadline, "in vain: {what}\n{}", processes());
         std::thread::sleep(Duration::from_millis(2));
     }
+}
+
+/// What every process of the machine does and where it waits, for a wait that was in vain.
+fn processes() -> String {
+    let columns = "pid,ppid,pgid,tid,stat,wchan:24,args";
+    let ps = Command::new("ps").args(["-eL", "--forest", "-ww", "-o", columns]).output();
+    ps.map_or_else(
+        |error| format!("ps: {error}"),
+        |ps| {
+            let all = String::from_utf8_lossy(&ps.stdout).into_owned();
+            all.lines().filter(|line| !line.contains(" [")).collect::<Vec<_>>().join("\n")
+        },
+    )
 }
 
 /// What says where one is: a test is nowhere.

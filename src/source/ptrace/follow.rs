@@ -228,6 +228,10 @@ impl Followed {
         }
     }
 
+    pub fn has_left(&self, pid: Pid) -> bool {
+        self.processes.get(&pid).is_some_and(|entry| entry.left)
+    }
+
     /// A process that has ended by an exit that its breakpoint has not seen.
     pub fn left_unseen(&self, pid: Pid) -> Option<&Arc<Candidate>> {
         let entry = self.processes.get(&pid)?;

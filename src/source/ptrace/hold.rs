@@ -46,6 +46,15 @@ pub enum Cause {
     Time,
 }
 
+/// How many of a process's threads have stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gathered {
+    Some,
+    /// The first may end without a stop, which is not reported while there are others.
+    AllButTheFirst,
+    All,
+}
+
 pub struct Hold {
     pub candidate: Arc<Candidate>,
     pub happened: Happened,
@@ -90,14 +99,26 @@ impl Hold {
     }
 
     /// Stops the threads that are not on their way to it yet; whether all are there.
-    pub fn gather(&mut self, may_stop: impl Fn(Pid) -> bool) -> bool {
-        for tid in procfs::threads(self.pid).unwrap_or_default() {
+    pub fn gather(&mut self, may_stop: impl Fn(Pid) -> bool) -> Gathered {
+        let living = procfs::threads(self.pid).unwrap_or_default();
+        if self.is_coming(self.pid) && !living.contains(&self.pid) {
+            self.threads.remove(&self.pid);
+        }
+        for tid in living {
             // A new one that nobody traces yet is in its first stop soon, and is looked for then.
             if !self.threads.contains_key(&tid) && may_stop(tid) && sys::interrupt(tid).is_ok() {
                 self.threads.insert(tid, Rest::Coming);
             }
         }
-        !self.threads.values().any(|rest| *rest == Rest::Coming)
+        match self.threads.keys().filter(|tid| self.is_coming(**tid)).count() {
+            0 => Gathered::All,
+            1 if self.is_coming(self.pid) => Gathered::AllButTheFirst,
+            _ => Gathered::Some,
+        }
+    }
+
+    fn is_coming(&self, tid: Pid) -> bool {
+        self.threads.get(&tid) == Some(&Rest::Coming)
     }
 
     /// A thread of it has stopped; whether that is the hold's affair.

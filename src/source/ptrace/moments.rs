@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::arch;
-use super::hold::{Cause, Hold};
+use super::hold::{Cause, Gathered, Hold};
 use super::leaving::Way;
 use super::stop::Report;
 use super::wait::Tracer;
@@ -162,6 +162,9 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
             return None;
         }
         let pid = followed.process_of(tid)?;
+        if followed.has_left(pid) {
+            return None;
+        }
         // Another thread's exit ends it, too, and may be told later; unless that was let go.
         if exits.is_none()
             && !procfs::threads(pid).ok()?.into_iter().all(|tid| followed.may_stop(tid))
@@ -170,7 +173,10 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
         }
         let candidate = Arc::clone(followed.candidate(pid)?);
         let what = What::Fail { status: libc::WEXITSTATUS(status) as u8 };
-        self.happens(pid, tid, candidate, what, Cause::Last)
+        self.happens(pid, tid, candidate, what, Cause::Last)?;
+        // A thread that comes late to its end is not another moment.
+        self.waiting.followed.leaves(pid);
+        Some(())
     }
 
     /// A process has ended: if it has left by a call of its own, that could not be held.
@@ -223,14 +229,26 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
         Some(())
     }
 
+    /// Looks whether a first thread that was waited for has ended.
+    pub(super) fn look_for_the_first(&mut self) {
+        if self.waiting.again.take().is_some() {
+            let held: Vec<Pid> = self.waiting.holds.keys().copied().collect();
+            held.into_iter().for_each(|pid| self.gather(pid));
+        }
+    }
+
     /// Stops what is left to stop of a process, and tells of it when nothing is.
     fn gather(&mut self, pid: Pid) {
         let followed = &self.waiting.followed;
         let Some(hold) = self.waiting.holds.get_mut(&pid) else { return };
-        if hold.announced || !hold.gather(|tid| followed.may_stop(tid)) {
+        if hold.announced {
             return;
         }
-        hold.announced = true;
+        match hold.gather(|tid| followed.may_stop(tid)) {
+            Gathered::Some => return,
+            Gathered::AllButTheFirst => return self.waiting.look_again(),
+            Gathered::All => hold.announced = true,
+        }
         let (candidate, happened) = (Arc::clone(&hold.candidate), hold.happened);
         self.judge.moment(&candidate, happened, Stop::new(pid, &mut self.waiting));
     }

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::admit::{gone, ptracer};
 use super::adopt::Adopting;
@@ -24,7 +25,7 @@ use crate::source::stopped::StoppedProcess;
 use crate::source::{
     Admit, Control, ExitStatus, Held, Judge, NotHeld, ParkError, SourceEvent, Stop,
 };
-use crate::sys::{self, Pid};
+use crate::sys::{self, Alarm, Pid};
 use crate::wrapped::{WrapError, WrapOrder, traces_others};
 
 /// What every tracee is seized with. No EXITKILL: our death lets go. TRACESYSGOOD tells the stops of
@@ -34,6 +35,9 @@ pub const OPTIONS: i32 = libc::PTRACE_O_TRACEEXEC
     | libc::PTRACE_O_TRACEVFORK
     | libc::PTRACE_O_TRACECLONE
     | libc::PTRACE_O_TRACESYSGOOD;
+
+/// How long a first thread that ends is given to do so.
+const A_MOMENT: Duration = Duration::from_millis(5);
 
 /// The tracer's state. There is none for a tracee that waits for nothing.
 pub struct Tracer<J, E> {
@@ -59,6 +63,8 @@ pub(super) struct Waiting {
     /// Of both, what is followed once it is let run.
     pub later: HashMap<Pid, Arc<Candidate>>,
     pub holds: HashMap<Pid, Hold>,
+    /// Set while a hold waits for nothing but its first thread.
+    pub again: Option<Alarm>,
     pub followed: Followed,
     pub mailbox: Arc<Mailbox>,
 }
@@ -128,6 +134,7 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
             for pid in self.waiting.followed.hanging() {
                 self.hangs(pid);
             }
+            self.look_for_the_first();
             match sys::wait_tracee(-1) {
                 Ok(Some((pid, status))) => self.stopped(pid, Report::decode(status)),
                 Ok(None) => {}
@@ -357,6 +364,7 @@ impl Waiting {
             continued: HashSet::new(),
             later: HashMap::new(),
             holds: HashMap::new(),
+            again: None,
             followed,
             mailbox,
         }
@@ -374,6 +382,14 @@ impl Waiting {
         } else {
             sys::cont(tid, signal)
         });
+    }
+
+    /// Wakes the tracer in a moment, to look at its holds again.
+    pub fn look_again(&mut self) {
+        self.again = Alarm::new().ok();
+        if let Some(alarm) = &mut self.again {
+            let _ = alarm.set(A_MOMENT);
+        }
     }
 
     /// Lets a process run on from its exec.
