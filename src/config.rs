@@ -13,7 +13,7 @@ use nix::unistd::Uid;
 
 use crate::cli::{Backend, Debug, Global, OnFailure, WhenBusy};
 use crate::elevate::Elevated;
-use crate::filter::{Filter, SystemNames};
+use crate::filter::{Filter, FilterError, SystemNames};
 use crate::identity::Identity;
 use crate::journal;
 use crate::launcher::catalog::{self, Catalog};
@@ -98,6 +98,13 @@ pub fn identity(global: &Global) -> Result<Option<Identity>, Trouble> {
     Ok((!identity.is_ours()).then_some(identity))
 }
 
+/// What a user is told of an expression that could not be understood.
+pub fn misunderstood(error: FilterError) -> Trouble {
+    let elsewhere = "tracexec-filter(7) describes the language";
+    let hint = error.hint().map_or(elsewhere.into(), |hint| format!("{hint}; {elsewhere}"));
+    Trouble::new(format!("-m: {}", error.picture())).hint(hint)
+}
+
 impl Session {
     /// `matches` tells in which order -x and --ex were given.
     pub fn new(debug: Debug, global: &Global, matches: &ArgMatches) -> Result<Session, Trouble> {
@@ -108,9 +115,7 @@ impl Session {
         }
         let expressions: Vec<&[u8]> = debug.matches.iter().map(|m| m.as_bytes()).collect();
         let names = Arc::new(SystemNames);
-        let filter = Filter::of_moments(&expressions, names, debug.on).map_err(|error| {
-            Trouble::new(format!("-m: {error}")).hint("tracexec-filter(7) describes the language")
-        })?;
+        let filter = Filter::of_moments(&expressions, names, debug.on).map_err(misunderstood)?;
         moments(&debug, matches)?;
         let mut remote = None;
         let action = if debug.list {

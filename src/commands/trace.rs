@@ -173,7 +173,5 @@ pub(super) fn filter(matches: &[OsString]) -> Result<Option<Filter>, Trouble> {
     let expressions: Vec<&[u8]> = matches.iter().map(|m| m.as_bytes()).collect();
     let filter =
         (!expressions.is_empty()).then(|| Filter::of_records(&expressions, Arc::new(SystemNames)));
-    filter.transpose().map_err(|error| {
-        Trouble::new(format!("-m: {error}")).hint("tracexec-filter(7) describes the language")
-    })
+    filter.transpose().map_err(config::misunderstood)
 }

@@ -32,6 +32,18 @@ impl FilterError {
         &self.fault.message
     }
 
+    /// What is wrong, and the expression with the place marked, on three lines.
+    pub fn picture(&self) -> String {
+        let Span { start, end } = self.fault.span;
+        let before = keep_end(visible(&self.expression[..start]), SHOWN[0]);
+        let marked = keep_start(visible(&self.expression[start..end]), SHOWN[1]);
+        let after = keep_start(visible(&self.expression[end..]), SHOWN[2]);
+        let indent = before.chars().count();
+        let width = marked.chars().count().max(1);
+        let message = &self.fault.message;
+        format!("{message}\n  {before}{marked}{after}\n  {:indent$}{:^<width$}", "", "")
+    }
+
     /// What to write instead.
     pub fn hint(&self) -> Option<&str> {
         self.fault.hint.as_deref()
@@ -46,16 +58,7 @@ const SHOWN: [usize; 3] = [30, 30, 15];
 
 impl fmt::Display for FilterError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Span { start, end } = self.fault.span;
-        let before = keep_end(visible(&self.expression[..start]), SHOWN[0]);
-        let marked = keep_start(visible(&self.expression[start..end]), SHOWN[1]);
-        let after = keep_start(visible(&self.expression[end..]), SHOWN[2]);
-        let indent = before.chars().count();
-        let width = marked.chars().count().max(1);
-
-        writeln!(f, "{}", self.fault.message)?;
-        writeln!(f, "  {before}{marked}{after}")?;
-        write!(f, "  {:indent$}{:^<width$}", "", "")?;
+        f.write_str(&self.picture())?;
         match &self.fault.hint {
             Some(hint) => write!(f, "\nhint: {hint}"),
             None => Ok(()),
