@@ -59,6 +59,11 @@ fn command() -> clap::Command {
 }
 
 fn with_values(mut command: clap::Command) -> clap::Command {
+    if std::env::args_os().any(|word| word.as_bytes().starts_with(b"--no")) {
+        // They are left out of --help, and who begins to write one looks for them.
+        let negates = |arg: &clap::Arg| arg.get_long().is_some_and(|long| long.starts_with("no-"));
+        command = command.mut_args(|arg| if negates(&arg) { arg.hide(false) } else { arg });
+    }
     let ids: Vec<String> = command.get_arguments().map(|arg| arg.get_id().to_string()).collect();
     for id in ids {
         let release = command.get_name() == "release";

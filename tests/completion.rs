@@ -28,6 +28,19 @@ fn completes(tmux: &Tmux<'_>, line: &str, expected: &str) {
     tmux.press(&tmux.first, "C-u");
 }
 
+/// Types `line`, then Tab twice, until all of these are shown; and throws it away.
+#[track_caller]
+fn offers(tmux: &Tmux<'_>, line: &str, expected: &[&str]) {
+    tmux.ask(&["send-keys", "-t", &tmux.first, "-l", line]);
+    tmux.shows(&tmux.first, line);
+    tmux.press(&tmux.first, "Tab");
+    tmux.press(&tmux.first, "Tab");
+    for word in expected {
+        tmux.shows(&tmux.first, word);
+    }
+    tmux.press(&tmux.first, "C-c");
+}
+
 /// What each shell is to know, with and without a quote that is open.
 #[track_caller]
 fn knows_our_words(tmux: &Tmux<'_>) {
@@ -37,6 +50,8 @@ fn knows_our_words(tmux: &Tmux<'_>) {
     completes(tmux, "tracexec debug --debugger gdb-b", "--debugger gdb-backtrace");
     completes(tmux, "tracexec templates show tmux-w", "show tmux-window");
     completes(tmux, "tracexec debug --on-l", "debug --on-launch-failure");
+    completes(tmux, "tracexec log --no-re", "log --no-resolve-proc-self-exe");
+    offers(tmux, "tracexec log --no-", &["--no-config", "--no-show-cwd", "--no-timestamp"]);
 }
 
 #[test]
