@@ -46,6 +46,11 @@ pub fn open_files(pid: Pid) -> io::Result<Vec<FdRecord>> {
     Ok(fds(pid)?.into_iter().map(|fd| file_record(pid, fd)).collect())
 }
 
+/// The same of one; `Ok(None)` if it is not open.
+pub fn open_file(pid: Pid, number: u32) -> io::Result<Option<FdRecord>> {
+    Ok(fd(pid, number)?.map(|fd| file_record(pid, fd)))
+}
+
 /// Those of our own that COMMAND is given, as far as all of each is known. The folder in which we look is closed by
 /// then, so that it is none of them.
 pub fn given_files() -> Vec<FdRecord> {

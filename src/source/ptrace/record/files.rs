@@ -1,7 +1,8 @@
 //! The descriptors of an exec.
 //!
-//! Nearly every program has just those that COMMAND was given. Where no more than what they lead to is wanted, that
-//! is found out by comparing them with our own, which is one call for each instead of five.
+//! Nearly every program has those that COMMAND was given, or another one in a place or two. Where no more than what
+//! they lead to is wanted, each is compared with our own, which is one call instead of five, and takes nothing that
+//! the kernel has to make for it.
 
 use std::fs;
 
@@ -39,15 +40,23 @@ impl Files {
 
     /// What a new program's lead to. None of them is closed by the exec any more.
     pub fn targets(&mut self, pid: Pid) -> Part<Vec<FdRecord>> {
-        if self.are_as_given(pid) { Part::of(self.given.clone()) } else { self.whole(pid) }
+        match self.compared(pid) {
+            Some(found) => Part::of(found),
+            None => self.whole(pid),
+        }
     }
 
-    /// Whether it has the very descriptors that COMMAND has got, and no other. Before Linux 6.2 the folder does not
-    /// tell how many there are.
-    fn are_as_given(&self, pid: Pid) -> bool {
-        let many = |metadata: fs::Metadata| metadata.len() == self.given.len() as u64;
-        !self.given.is_empty()
-            && fs::metadata(procfs::path(pid, "fd")).is_ok_and(many)
-            && self.given.iter().all(|fd| sys::is_same_file(self.own, pid, fd.fd.number))
+    /// The same of a program that has the very numbers that COMMAND has got, and no other. Before Linux 6.2 the folder
+    /// does not tell how many there are.
+    fn compared(&self, pid: Pid) -> Option<Vec<FdRecord>> {
+        let many = fs::metadata(procfs::path(pid, "fd")).ok()?.len();
+        if self.given.is_empty() || many != self.given.len() as u64 {
+            return None;
+        }
+        let compared = |given: &FdRecord| match sys::is_same_file(self.own, pid, given.fd.number) {
+            true => Some(given.clone()),
+            false => procfs::open_file(pid, given.fd.number).ok()?,
+        };
+        self.given.iter().map(compared).collect()
     }
 }
