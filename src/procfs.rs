@@ -20,7 +20,7 @@ use crate::event::Namespace;
 use crate::sys::{self, Pid};
 
 pub use credentials::{Credentials, credentials};
-pub use descriptors::{fd, fds, given_files, open_file, open_files};
+pub use descriptors::{fd, fds, given_files, open_files, target};
 pub use mounts::FileSystems;
 
 /// The inode of the machine's first pid namespace (PROC_PID_INIT_INO in the kernel).

@@ -10,17 +10,25 @@ use crate::sys::Pid;
 
 /// Descriptor `number` of a process; `Ok(None)` if it is not open.
 pub fn fd(pid: Pid, number: u32) -> io::Result<Option<Fd>> {
+    Ok(target(pid, number)?.map(|record| record.fd))
+}
+
+/// The same with the inode, and nothing else that is known of it.
+pub fn target(pid: Pid, number: u32) -> io::Result<Option<FdRecord>> {
     let name = format!("fd/{number}");
     let target = match link(pid, &name) {
         Ok(target) => target,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
-    let kind = match fs::metadata(path(pid, &name)) {
-        Ok(metadata) => kind(&target, &metadata),
-        Err(_) => FdKind::Anon,
-    };
-    Ok(Some(Fd { number, target, kind }))
+    let metadata = fs::metadata(path(pid, &name));
+    let kind = metadata.as_ref().map_or(FdKind::Anon, |metadata| kind(&target, metadata));
+    let mut record = untold(Fd { number, target, kind });
+    match metadata {
+        Ok(metadata) => record.inode = metadata.ino(),
+        Err(_) => record.faults |= Faults::INODE_UNREADABLE,
+    }
+    Ok(Some(record))
 }
 
 fn kind(target: &[u8], metadata: &fs::Metadata) -> FdKind {
@@ -44,11 +52,6 @@ pub fn fds(pid: Pid) -> io::Result<Vec<Fd>> {
 /// All open descriptors of a process with what `/proc/PID/fdinfo` tells of them, by number.
 pub fn open_files(pid: Pid) -> io::Result<Vec<FdRecord>> {
     Ok(fds(pid)?.into_iter().map(|fd| file_record(pid, fd)).collect())
-}
-
-/// The same of one; `Ok(None)` if it is not open.
-pub fn open_file(pid: Pid, number: u32) -> io::Result<Option<FdRecord>> {
-    Ok(fd(pid, number)?.map(|fd| file_record(pid, fd)))
 }
 
 /// Those of our own that COMMAND is given, as far as all of each is known. The folder in which we look is closed by

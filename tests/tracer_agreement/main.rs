@@ -62,15 +62,15 @@ fn compare(scenario: Scenario) {
     assert_same(&format!("{name}: seccomp, calls"), &seccomp.execs, &calls.execs);
     let execs = dump::run(&world, &[], Eyes::Execs, &words);
     assert_same(&format!("{name}: execs, calls"), &execs.execs, &calls.successes());
-    let mut all = vec![seccomp, execs];
+    let mut all = vec![("seccomp", seccomp), ("execs", execs)];
     if can_use_ebpf() {
         let ebpf = dump::run(&world, &[], Eyes::Ebpf, &words);
         assert_same(&format!("{name}: eBPF, calls"), &ebpf.execs, &calls.execs);
-        all.push(ebpf);
+        all.push(("eBPF", ebpf));
     }
-    for other in all {
+    for (eyes, other) in all {
         let lives = (other.status, other.begun, other.ended);
-        assert_eq!(lives, (calls.status, calls.begun, calls.ended.clone()), "{name}");
+        assert_eq!(lives, (calls.status, calls.begun, calls.ended.clone()), "{name}: {eyes}");
     }
 }
 

@@ -8,6 +8,7 @@
 
 mod files;
 mod pages;
+mod patience;
 mod read;
 mod tasks;
 mod tracer;

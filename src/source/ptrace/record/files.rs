@@ -55,7 +55,7 @@ impl Files {
         }
         let compared = |given: &FdRecord| match sys::is_same_file(self.own, pid, given.fd.number) {
             true => Some(given.clone()),
-            false => procfs::open_file(pid, given.fd.number).ok()?,
+            false => procfs::target(pid, given.fd.number).ok()?,
         };
         self.given.iter().map(compared).collect()
     }

@@ -3,7 +3,7 @@
 //! A new task's first stop, or even its end, may be seen before the event that tells who made it. Then its stop
 //! is kept until that event comes, so that a process's beginning is told before anything that it does.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::event::{Begun, Usage};
 use crate::procfs;
@@ -48,6 +48,8 @@ pub struct Tasks {
     early: Vec<Pid>,
     /// Those of them that have ended.
     ended_early: HashMap<Pid, End>,
+    /// Processes that were told to have begun before their maker's event, which may come even after their end.
+    adopted: HashSet<Pid>,
 }
 
 impl Tasks {
@@ -78,22 +80,23 @@ impl Tasks {
         if !known {
             // Whoever ended under this number was another one.
             self.ended_early.remove(&tid);
+            self.adopted.remove(&tid);
             self.early.push(tid);
         }
         known
     }
 
-    /// Whether a stop is kept.
-    pub fn waits(&self) -> bool {
-        !self.early.is_empty()
+    /// The task whose stop has been kept for the longest.
+    pub fn waits(&self) -> Option<Pid> {
+        self.early.first().copied()
     }
 
     /// Task `maker` has made task `new`.
     pub fn made(&mut self, maker: Pid, new: Pid, clone: bool) -> Made {
         let stopped = self.early.iter().position(|&tid| tid == new);
-        let stopped = stopped.map(|at| self.early.swap_remove(at)).is_some();
+        let stopped = stopped.map(|at| self.early.remove(at)).is_some();
         let nothing = Made { begun: None, stopped, ended: None };
-        if self.process_of(new).is_some() {
+        if self.adopted.remove(&new) || self.process_of(new).is_some() {
             return nothing;
         }
         let Some(process) = self.process_of(maker).copied() else { return nothing };
@@ -131,6 +134,7 @@ impl Tasks {
         let above = self.process_of(found.parent).map_or(0, |parent| parent.depth);
         let depth = above.saturating_add(1);
         self.processes.insert(tid, Process { pid: tid, began: time, depth });
+        self.adopted.insert(tid);
         Some(Begun { pid: tid as u32, parent: found.parent as u32, time })
     }
 
@@ -167,10 +171,10 @@ mod tests {
     fn a_first_stop_before_its_event_is_kept() {
         let mut tasks = Tasks::default();
         tasks.enter(10, 0, 1, &[]);
-        assert!(!tasks.stopped(11) && tasks.waits());
+        assert!(!tasks.stopped(11) && tasks.waits() == Some(11));
         let made = tasks.made(10, 11, false);
         assert_eq!((begun(&made), made.stopped), (Some((11, 10)), true));
-        assert!(!tasks.waits() && tasks.stopped(11));
+        assert!(tasks.waits().is_none() && tasks.stopped(11));
         assert_eq!(tasks.process_of(11).unwrap().depth, 1);
         // And the other way round.
         let made = tasks.made(11, 12, false);
@@ -190,6 +194,19 @@ mod tests {
         assert!(!tasks.ended(12, END));
         let made = tasks.made(10, 12, true);
         assert_eq!((begun(&made), made.ended), (None, None));
+    }
+
+    #[test]
+    fn what_was_told_to_have_begun_is_not_told_again_after_its_end() {
+        let mut tasks = Tasks::default();
+        tasks.enter(10, 0, 1, &[]);
+        let own = std::process::id() as Pid;
+        assert!(!tasks.stopped(own));
+        assert_eq!(tasks.orphans()[0].1.map(|begun| begun.pid as Pid), Some(own));
+        assert!(tasks.ended(own, END));
+        assert_eq!(begun(&tasks.made(10, own, false)), None);
+        // Another one of that number is.
+        assert_eq!(begun(&tasks.made(10, own, false)), Some((own as u32, 10)));
     }
 
     #[test]

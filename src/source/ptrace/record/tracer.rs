@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Way;
+use super::patience::Patience;
 use super::read::{Entered, Reader};
 use super::tasks::{End, Process, Tasks};
 use crate::event::{Begun, Ended, Facts, Keep, Usage, Wanted};
@@ -26,6 +27,7 @@ pub struct Tracer<J, E> {
     lives: bool,
     mailbox: Arc<Mailbox>,
     tasks: Tasks,
+    patience: Patience,
     reader: Reader,
     lineage: Option<Lineage>,
     /// Exec calls that have begun, by thread.
@@ -62,6 +64,7 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
             lives: wanted.lives,
             mailbox,
             tasks,
+            patience: Patience::default(),
             reader: Reader::new(wanted),
             lineage: Lineage::new(keep, command, attached),
             entered: HashMap::new(),
@@ -79,7 +82,8 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
             if self.mailbox.take().into_iter().any(|request| matches!(request, Request::LetGo)) {
                 return;
             }
-            let block = !self.tasks.waits();
+            // Even then what has come already comes first.
+            let block = !self.patience.is_over(self.tasks.waits());
             match sys::wait_any_tracee(block, self.lives) {
                 Ok(Some((tid, status, usage))) => self.stopped(tid, status, &usage),
                 Ok(None) if !block => self.let_orphans_run(),
@@ -96,11 +100,8 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
             Report::Seccomp | Report::Syscall => self.at_call(tid),
             Report::NewTask { clone } => self.forked(tid, clone),
             Report::Trap => {
-                if let Some(lineage) = &mut self.lineage {
-                    lineage.seen(tid);
-                }
                 if self.tasks.stopped(tid) {
-                    self.resume(tid, 0);
+                    self.begins(tid);
                 }
             }
             Report::Signal(signal) => self.resume(tid, signal),
@@ -140,6 +141,14 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
             }
             // It is gone.
             Ok(AtCall::Neither) | Err(_) => {}
+        }
+        self.resume(tid, 0);
+    }
+
+    /// Lets a task whose maker is known run on from its first stop, or from another one of that form.
+    fn begins(&mut self, tid: Pid) {
+        if let Some(lineage) = &mut self.lineage {
+            lineage.seen(tid);
         }
         self.resume(tid, 0);
     }
@@ -216,7 +225,7 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
             let made = self.tasks.made(tid, new, clone);
             self.begun(made.begun);
             if made.stopped {
-                self.resume(new, 0);
+                self.begins(new);
             }
             if let Some(end) = made.ended {
                 self.told_ended(new, end);
@@ -228,7 +237,7 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
     fn let_orphans_run(&mut self) {
         for (tid, begun) in self.tasks.orphans() {
             self.begun(begun);
-            self.resume(tid, 0);
+            self.begins(tid);
         }
     }
 
