@@ -55,7 +55,8 @@ impl Files {
         }
         let compared = |given: &FdRecord| match sys::is_same_file(self.own, pid, given.fd.number) {
             true => Some(given.clone()),
-            false => procfs::target(pid, given.fd.number).ok()?,
+            // What cannot be looked at has an inode in fdinfo still.
+            false => procfs::target(pid, given.fd.number).ok()?.filter(|fd| fd.faults.is_empty()),
         };
         self.given.iter().map(compared).collect()
     }
