@@ -38,20 +38,24 @@ fn kind(target: &[u8], metadata: &fs::Metadata) -> FdKind {
 
 /// All open descriptors of a process, by number.
 pub fn fds(pid: Pid) -> io::Result<Vec<Fd>> {
+    Ok(targets(pid)?.into_iter().map(|record| record.fd).collect())
+}
+
+fn targets(pid: Pid) -> io::Result<Vec<FdRecord>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(path(pid, "fd"))? {
         let number = entry?.file_name().to_string_lossy().parse();
         if let Ok(number) = number {
-            found.extend(fd(pid, number)?);
+            found.extend(target(pid, number)?);
         }
     }
-    found.sort_by_key(|fd| fd.number);
+    found.sort_by_key(|record| record.fd.number);
     Ok(found)
 }
 
 /// All open descriptors of a process with what `/proc/PID/fdinfo` tells of them, by number.
 pub fn open_files(pid: Pid) -> io::Result<Vec<FdRecord>> {
-    Ok(fds(pid)?.into_iter().map(|fd| file_record(pid, fd)).collect())
+    Ok(targets(pid)?.into_iter().map(|record| told(pid, record)).collect())
 }
 
 /// Those of our own that COMMAND is given, as far as all of each is known. The folder in which we look is closed by
@@ -76,20 +80,15 @@ pub(super) fn untold(fd: Fd) -> FdRecord {
     }
 }
 
-/// What can be told of a descriptor; what cannot is told as a fault.
-fn file_record(pid: Pid, fd: Fd) -> FdRecord {
-    let mut record = untold(fd);
-    let number = record.fd.number;
-    match read_small(&path(pid, &format!("fdinfo/{number}"))) {
+/// Adds what `/proc/PID/fdinfo` tells of a descriptor; what cannot be told is a fault.
+fn told(pid: Pid, mut record: FdRecord) -> FdRecord {
+    match read_small(&path(pid, &format!("fdinfo/{}", record.fd.number))) {
         Ok(text) => fdinfo::parse(&text, &mut record),
         Err(_) => record.faults |= Faults::FLAGS_UNREADABLE,
     }
-    if record.inode == 0 {
-        // Before Linux 5.14 it is not in fdinfo.
-        match fs::metadata(path(pid, &format!("fd/{number}"))) {
-            Ok(metadata) => record.inode = metadata.ino(),
-            Err(_) => record.faults |= Faults::INODE_UNREADABLE,
-        }
+    // Since Linux 5.14 the inode is there, too.
+    if record.inode != 0 {
+        record.faults.remove(Faults::INODE_UNREADABLE);
     }
     record
 }

@@ -98,7 +98,7 @@ impl Hold {
         Ok(Hold { candidate, happened, pid, cause, threads, announced: false })
     }
 
-    /// Stops the threads that are not on their way to it yet; whether all are there.
+    /// Stops the threads that are not on their way to it yet; how many are there.
     pub fn gather(&mut self, may_stop: impl Fn(Pid) -> bool) -> Gathered {
         let living = procfs::threads(self.pid).unwrap_or_default();
         if self.is_coming(self.pid) && !living.contains(&self.pid) {
