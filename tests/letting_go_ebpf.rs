@@ -1,6 +1,0 @@
-//! The same over eBPF.
-
-#![cfg(feature = "ebpf")]
-
-#[path = "letting_go.rs"]
-mod letting_go;

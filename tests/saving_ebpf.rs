@@ -1,6 +1,0 @@
-//! The same over eBPF.
-
-#![cfg(feature = "ebpf")]
-
-#[path = "saving.rs"]
-mod saving;

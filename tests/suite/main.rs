@@ -1,0 +1,56 @@
+//! What is tested of the whole program, in one binary that is linked once. Where a test runs over one source,
+//! it is ptrace here; `tests/suite_ebpf` runs the same files over eBPF.
+
+#[macro_use]
+mod both;
+mod filter_support;
+mod support;
+
+mod auto;
+mod cli;
+mod cmdline;
+mod collect;
+mod collect_properties;
+mod compile_commands;
+mod completion;
+mod configuration;
+mod containers;
+mod cores;
+mod death;
+mod debuggers;
+mod doctor;
+mod editors;
+mod elevate;
+mod execs;
+mod filter_cases;
+mod filter_cgroups;
+mod filter_moments;
+mod filter_properties;
+mod forms;
+mod gdb;
+mod hits_json;
+mod jobcontrol;
+mod letting_go;
+mod listen;
+mod log;
+mod manual;
+mod moments;
+mod not_begun;
+mod page;
+mod parked;
+mod perfetto;
+mod places;
+mod recorder;
+mod recording;
+mod remember;
+mod saving;
+mod surroundings;
+mod tracer;
+mod tracer_agreement;
+mod tutorials;
+mod vscode;
+mod vscode_properties;
+mod windows;
+mod wrap;
+mod wrap_profilers;
+mod yama;

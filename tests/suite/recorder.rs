@@ -1,0 +1,98 @@
+//! A log of days: files of a limited size, and the journal.
+
+use std::fs;
+use std::process::Command;
+
+use crate::support::{BACKEND, TRACEXEC, World, finish};
+
+#[test]
+fn a_log_begins_anew_when_it_is_large_and_keeps_so_many_older_ones() {
+    let world = World::new();
+    let log = world.path("execs.log");
+    fs::write(&log, "from before\n").unwrap();
+    let script = "i=0; while [ $i -lt 60 ]; do i=$((i + 1)); /bin/echo $i of them >/dev/null; done";
+    let options = ["--rotate", "1K", "--keep", "3", "--no-diff-env", "--no-diff-fd", "-o"];
+    let outcome = world.run(
+        [
+            &["log", "--backend", BACKEND][..],
+            &options,
+            &[log.to_str().unwrap(), "--", "sh", "-c", script],
+        ]
+        .concat(),
+    );
+    assert!(outcome.status.success(), "{}", outcome.stderr);
+    let read = |name: &str| fs::read_to_string(world.path(name)).unwrap_or_default();
+    let files = ["execs.log.3", "execs.log.2", "execs.log.1", "execs.log"].map(read);
+    assert!(!world.path("execs.log.4").exists());
+    for file in &files {
+        assert!(file.len() <= 1024 && file.ends_with('\n'), "{file}");
+    }
+    let standard = ["log", "--rotate", "1K", "-o", "-", "--", "true"];
+    let outcome = world.run(standard);
+    assert_eq!(outcome.code(), 125, "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("--rotate: standard output"), "{}", outcome.stderr);
+    // What is left is the end of it, without a gap.
+    let all = files.concat();
+    let numbers: Vec<u32> = all
+        .lines()
+        .filter_map(|line| line.split("[\"/bin/echo\", \"").nth(1)?.split('"').next()?.parse().ok())
+        .collect();
+    assert_eq!(numbers.last(), Some(&60), "{all}");
+    assert!(numbers.len() > 20 && numbers.windows(2).all(|two| two[0] + 1 == two[1]), "{all}");
+}
+
+/// journald has a directory of its own, so that it is not the machine's.
+const IN_JOURNAL: &str = r#"
+    mount -t tmpfs none /run
+    mkdir -p /run/systemd/journal
+    /lib/systemd/systemd-journald & daemon=$!
+    until [ -S /run/systemd/journal/socket ] && [ -S /run/systemd/journal/io.systemd.journal ]; do
+        kill -0 $daemon || exit 9
+    done
+    "$@"; status=$?
+    journalctl --sync || exit 8
+    journalctl -D /run/log/journal -o json --output-fields=MESSAGE,TRACEXEC_CMDLINE,TRACEXEC_EXE,OBJECT_PID,TRACEXEC_RESULT -t tracexec
+    kill $daemon; wait $daemon
+    exit $status
+"#;
+
+#[test]
+fn the_journal_has_a_field_for_each_thing_that_is_known() {
+    let world = World::new();
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--root", "/", "sh", "-c", IN_JOURNAL, "sh"]);
+    command.args([TRACEXEC, "log", "--backend", BACKEND, "--journal", "--", "sh", "-c"]);
+    command.arg("/bin/echo \"a\nb\" $(printf '\\377') >/dev/null; exit 3");
+    world.prepare(&mut command);
+    let outcome = finish(world.start(command));
+    assert_eq!(outcome.code(), 3, "{}", outcome.stderr);
+    let entries: Vec<serde_json::Value> =
+        outcome.out().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let echo = entries.iter().find(|entry| entry["TRACEXEC_EXE"] == "/usr/bin/echo");
+    let echo = echo.unwrap_or_else(|| panic!("{entries:#?}"));
+    assert_eq!(echo["TRACEXEC_RESULT"], "0");
+    assert!(echo["MESSAGE"].as_str().unwrap().contains("\"a\\nb\""), "{echo}");
+    // Bytes that are not UTF-8 are an array there.
+    let line: Vec<u8> = serde_json::from_value(echo["TRACEXEC_CMDLINE"].clone()).unwrap();
+    assert_eq!(line, b"/bin/echo a\nb \xff");
+}
+
+#[test]
+fn without_a_journal_there_is_an_error() {
+    let world = World::new();
+    let mut command = Command::new("unshare");
+    command.args([
+        "--mount",
+        "--root",
+        "/",
+        "sh",
+        "-c",
+        "mount -t tmpfs none /run; exec \"$@\"",
+        "sh",
+    ]);
+    command.args([TRACEXEC, "log", "--journal", "--", "true"]);
+    world.prepare(&mut command);
+    let outcome = finish(world.start(command));
+    assert_eq!(outcome.code(), 125);
+    assert!(outcome.stderr.contains("--rotate SIZE"), "{}", outcome.stderr);
+}

@@ -1,0 +1,223 @@
+//! What a tracer over ptrace leaves of what it traces, whatever becomes of it.
+
+use std::fs;
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use crate::support::{
+    Running, World, eventually, finish, is_gone, signal_process, state, status_of,
+};
+
+/// Starts `log` over ptrace with these options, on a tree that waits; the pids of its shell and of what that
+/// has made.
+fn waiting(world: &World, options: &[&str]) -> (Running, [i32; 2]) {
+    let pids = world.path("pids");
+    let script = format!("sleep 1000 & echo $$ $! > {0}.new; mv {0}.new {0}; wait", pids.display());
+    let mut command = world.tracexec(["log", "--backend", "ptrace"]);
+    command.args(options).args(["--", "sh", "-c", &script]);
+    let log = world.start(command);
+    let text = eventually("two pids", || fs::read_to_string(&pids).ok());
+    let words: Vec<i32> = text.split_whitespace().map(|word| word.parse().unwrap()).collect();
+    eventually("two that wait", || {
+        let asleep = |pid: &i32| state(*pid) == Some('S');
+        (words.iter().all(asleep) && status_of(words[1], "Name")? == "sleep").then_some(())
+    });
+    (log, [words[0], words[1]])
+}
+
+const WAYS: [(&[&str], bool); 3] = [
+    (&["--seccomp-bpf", "on"], true),
+    (&["--seccomp-bpf", "off"], false),
+    (&["--successful-only"], false),
+];
+
+#[test]
+fn our_death_ends_a_tree_under_a_seccomp_filter_and_frees_any_other() {
+    for (options, seccomp) in WAYS {
+        let world = World::new();
+        let (log, pids) = waiting(&world, options);
+        for pid in pids {
+            assert_eq!(status_of(pid, "NoNewPrivs").unwrap(), u8::from(seccomp).to_string());
+            assert_eq!(status_of(pid, "Seccomp").unwrap(), if seccomp { "2" } else { "0" });
+        }
+        log.signal(libc::SIGKILL);
+        for pid in pids {
+            if seccomp {
+                eventually("its end", || is_gone(pid).then_some(()));
+            } else {
+                eventually("nobody who traces it", || {
+                    (status_of(pid, "TracerPid")? == "0").then_some(())
+                });
+                assert_eq!(state(pid), Some('S'), "{options:?}");
+            }
+        }
+        pids.iter().for_each(|&pid| signal_process(pid, libc::SIGKILL));
+        finish(log);
+    }
+}
+
+#[test]
+fn what_command_leaves_behind_runs_on_and_under_a_seccomp_filter_is_traced_to_its_end() {
+    for (options, seccomp) in WAYS {
+        let world = World::new();
+        let (pid, fifo, ran) = (world.path("pid"), world.path("fifo"), world.path("ran"));
+        let script = format!(
+            "(read x <{}; /bin/true && touch {}) >/dev/null 2>&1 & echo $! > {}; exit 3",
+            fifo.display(),
+            ran.display(),
+            pid.display()
+        );
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let mut command = world.tracexec(["log", "--backend", "ptrace"]);
+        command.args(options).args(["--", "sh", "-c", &script]);
+        let mut log = world.start(command);
+        if seccomp {
+            let line = log.stderr_line("COMMAND has ended");
+            assert!(line.contains("one process of it runs on"), "{line}");
+            log.assert_runs();
+        } else {
+            eventually("its end", || log.child().try_wait().unwrap());
+        }
+        // Its execs work. For reading, too, so that it does not wait for who reads.
+        let mut fifo = fs::OpenOptions::new().read(true).write(true).open(fifo).unwrap();
+        fifo.write_all(b"x\n").unwrap();
+        eventually("what it does at last", || ran.exists().then_some(()));
+        assert_eq!(finish(log).code(), 3, "{options:?}");
+        let pid: i32 = fs::read_to_string(&pid).unwrap().trim().parse().unwrap();
+        eventually("its end", || is_gone(pid).then_some(()));
+    }
+}
+
+#[test]
+fn a_signal_lets_go_of_what_ran_before_and_nothing_is_left_stopped() {
+    let world = World::new();
+    let (spawner, _) = (world.fixture("already", &[]), ());
+    for signal in [libc::SIGINT, libc::SIGTERM] {
+        let mut command = Command::new(&spawner);
+        command.arg("/bin/true");
+        world.prepare(&mut command);
+        command.stdin(Stdio::piped());
+        let mut already = world.start(command);
+        let mut stdin = already.child().stdin.take().unwrap();
+        let pid = already.pid();
+        let log =
+            world.start(world.tracexec(["log", "--backend", "ptrace", "-p", &pid.to_string()]));
+        eventually("a tracer", || (status_of(pid, "TracerPid")? != "0").then_some(()));
+        stdin.write_all(b"one\n").unwrap();
+        log.signal(signal);
+        let outcome = finish(log);
+        assert_eq!(outcome.code(), 0, "{}", outcome.stderr);
+        for tid in tracexec::procfs::threads(pid).unwrap() {
+            assert_eq!(status_of(tid, "TracerPid").unwrap(), "0");
+            assert!(!matches!(state(tid), Some('t' | 'T')));
+        }
+        stdin.write_all(b"two\n").unwrap();
+        drop(stdin);
+        let outcome = finish(already);
+        assert_eq!((outcome.code(), outcome.out().as_str()), (3, "one\ntwo\n"));
+    }
+}
+
+#[test]
+fn a_process_that_cannot_be_followed_is_told_with_the_cause() {
+    let world = World::new();
+    let fails = |options: &[&str]| {
+        let mut command = world.tracexec(["log"]);
+        command.args(options);
+        let outcome = finish(world.start(command));
+        assert_eq!(outcome.code(), 125, "{}", outcome.stderr);
+        outcome.stderr
+    };
+    let ours = std::process::id().to_string();
+    let said = fails(&["--backend", "ptrace", "-p", "4194303"]);
+    assert!(said.contains("error: -p 4194303: there is no such process"), "{said}");
+    let said = fails(&["--backend", "ptrace", "--seccomp-bpf", "on", "-p", &ours]);
+    assert!(said.contains("no filter can be put on a process that runs already"), "{said}");
+    let said = fails(&["--backend", "ebpf", "--seccomp-bpf", "on", "--", "true"]);
+    assert!(said.contains("--seccomp-bpf on is for ptrace"), "{said}");
+    // A thread, not its process.
+    let tid = nix::unistd::gettid().to_string();
+    if tid != ours {
+        let said = fails(&["--backend", "ptrace", "-p", &tid]);
+        assert!(said.contains(&format!("that is a thread of process {ours}")), "{said}");
+    }
+    // Traced already.
+    let mut sleep = Command::new("sleep");
+    sleep.arg("1000");
+    let sleep = world.start(sleep);
+    let pid = sleep.pid().to_string();
+    let mut strace = Command::new("strace");
+    strace.args(["-o", "/dev/null", "-p", &pid]);
+    let strace = world.start(strace);
+    eventually("strace", || (status_of(sleep.pid(), "TracerPid")? != "0").then_some(()));
+    let said = fails(&["--backend", "ptrace", "-p", &pid]);
+    assert!(said.contains(&format!("process {} traces it already", strace.pid())), "{said}");
+    drop(strace);
+    eventually("no strace", || (status_of(sleep.pid(), "TracerPid")? == "0").then_some(()));
+    // Another user's.
+    fs::set_permissions(world.dir.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))
+        .unwrap();
+    let copy =
+        Command::new("install").arg(crate::support::TRACEXEC).arg(world.path("tracexec")).status();
+    assert!(copy.unwrap().success());
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid", "nobody", "--regid", "nogroup", "--clear-groups"]);
+    command.arg(world.path("tracexec")).args(["log", "-p", &pid]);
+    world.prepare(&mut command);
+    let outcome = finish(world.start(command));
+    assert_eq!(outcome.code(), 125);
+    assert!(
+        outcome.stderr.contains("it runs as user 0, and we as user 65534"),
+        "{}",
+        outcome.stderr
+    );
+    assert!(outcome.stderr.contains("hint: attach as root"), "{}", outcome.stderr);
+}
+
+/// What `debug -p` stops.
+fn debugs_what_runs(backend: &str) {
+    let world = World::new();
+    let (already, hello) = (world.fixture("already", &[]), world.fixture("hello", &[]));
+    let mut command = Command::new(already);
+    command.arg(&hello);
+    world.prepare(&mut command);
+    command.stdin(Stdio::piped());
+    let mut already = world.start(command);
+    let mut stdin = already.child().stdin.take().unwrap();
+    let pid = already.pid().to_string();
+    let filter = "argv[1]=child and parent.basename=already and ancestor.depth=0 and depth=2";
+    let mut command = world.tracexec(["-v", "debug"]);
+    let options = ["--backend", backend, "--hold", "--max-hits", "1", "-m", filter, "-p", &pid];
+    command.args(options);
+    let session = world.start(command);
+    // What is held keeps the next line from being served.
+    let held = eventually("a match", || {
+        let _ = stdin.write_all(b"line\n");
+        let held = crate::support::processes_with(&hello.display().to_string());
+        held.into_iter().find(|&pid| {
+            fs::read(format!("/proc/{pid}/cmdline"))
+                .is_ok_and(|line| line.starts_with(hello.as_os_str().as_encoded_bytes()))
+                && state(pid) == Some('T')
+                && status_of(pid, "TracerPid").as_deref() == Some("0")
+        })
+    });
+    let released = world.run(["release", &held.to_string()]);
+    assert_eq!(released.out(), format!("released {held}\n"), "{}", released.stderr);
+    let outcome = finish(session);
+    assert_eq!(outcome.code(), 0, "{}", outcome.stderr);
+    drop(stdin);
+    assert_eq!(finish(already).code(), 3);
+}
+
+#[test]
+fn debug_holds_what_a_process_executes_that_runs_already() {
+    debugs_what_runs("ptrace");
+}
+
+#[cfg(feature = "ebpf")]
+#[test]
+fn debug_over_ebpf_holds_it_too() {
+    if crate::support::ebpf::available() {
+        debugs_what_runs("ebpf");
+    }
+}

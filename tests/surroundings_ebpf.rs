@@ -1,6 +1,0 @@
-//! The same over the eBPF source.
-
-#![cfg(feature = "ebpf")]
-
-#[path = "surroundings.rs"]
-mod surroundings;
