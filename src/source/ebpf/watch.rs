@@ -52,8 +52,8 @@ pub struct Watch<'object, J, E> {
     pub command: Pid,
     /// Whether it has executed anything.
     pub command_runs: bool,
-    /// The same, until it is told that it runs.
-    pub awaited: Option<Pid>,
+    /// The same, and when it was let go, until it is reported as started.
+    pub awaited: Option<(Pid, u64)>,
     pub judge: J,
     pub tell: E,
 }
@@ -127,9 +127,11 @@ impl<J: Judge, E: Fn(SourceEvent)> Watch<'_, J, E> {
     ) -> Result<(Launched, std::os::fd::OwnedFd), LaunchError> {
         let mut pidfd = None;
         let programs = &mut self.programs;
+        let awaited = &mut self.awaited;
         let child = launch(command, |pid| {
             pidfd = Some(sys::pidfd_open(pid)?);
             programs.enable(Some(pid));
+            *awaited = Some((pid, sys::boot_time()));
             Ok(())
         })?;
         let pidfd =
@@ -145,9 +147,8 @@ impl<J: Judge, E: Fn(SourceEvent)> Watch<'_, J, E> {
         mut command: Option<(Launched, std::os::fd::OwnedFd)>,
         mut roots: Option<Roots>,
     ) {
-        self.awaited = command.as_ref().map(|(child, _)| child.pid);
         if !self.aim.records() {
-            self.begins(self.command, sys::boot_time());
+            self.begins(self.command, None);
         }
         // Where execs are recorded they come in numbers: a wake-up for each would cost what it tells of.
         let mut looks = false;
@@ -174,7 +175,8 @@ impl<J: Judge, E: Fn(SourceEvent)> Watch<'_, J, E> {
             drop(fds);
             if let Some((child, _)) = known {
                 match child.has_executed() {
-                    true => self.begins(child.pid, sys::boot_time()),
+                    // Its record may still be on its way, and must not be older than that.
+                    true => self.begins(child.pid, None),
                     // It has failed, and is about to end.
                     false => self.awaited = None,
                 }
@@ -204,10 +206,11 @@ impl<J: Judge, E: Fn(SourceEvent)> Watch<'_, J, E> {
         }
     }
 
-    /// COMMAND has begun, if that is this process and has not been told.
-    fn begins(&mut self, pid: Pid, time: u64) {
-        if self.awaited.take_if(|awaited| *awaited == pid).is_some() {
-            (self.tell)(SourceEvent::Started(pid, time));
+    /// COMMAND has begun, if that is this process and was not reported yet. Where the time of its exec is not
+    /// known, it is the time at which it was let go.
+    fn begins(&mut self, pid: Pid, time: Option<u64>) {
+        if let Some((_, let_go)) = self.awaited.take_if(|(awaited, _)| *awaited == pid) {
+            (self.tell)(SourceEvent::Started(pid, time.unwrap_or(let_go)));
         }
     }
 
@@ -308,7 +311,7 @@ impl<J: Judge, E: Fn(SourceEvent)> Watch<'_, J, E> {
             // Before it was COMMAND it was ours.
             record.prev_comm = Part::default();
         }
-        self.begins(event.tgid, event.time);
+        self.begins(event.tgid, Some(event.time));
         let ancestry = self.executing(event);
         if event.stopped != 0 {
             return self.stopped_one(event, record, ancestry);
