@@ -61,7 +61,7 @@ fn one_that_only_looks_gets_a_core() {
                 "{said}"
             );
             assert_eq!(said.matches("---- tracexec: process ").count(), count, "{said}");
-            assert!(said.contains(says) && !said.contains("warning: "), "{mode}: {said}");
+            assert!(said.contains(says) && !said.contains("tracexec: warning: "), "{mode}: {said}");
             for frame in frames {
                 // At its exit the other one has left.
                 assert!(said.contains(frame) || mode == "exit", "{mode}, {frame}: {said}");
@@ -103,7 +103,7 @@ fn what_is_saved_of_it_has_its_stacks() {
                 world.debug_sh(&options, &script_of(&world, "headless", "crash FLAG", "true"));
             let said = &outcome.stderr;
             assert_eq!(outcome.out(), "139\n", "{said}");
-            assert!(!said.contains("warning: "), "{said}");
+            assert!(!said.contains("tracexec: warning: "), "{said}");
             let folder = fs::read_dir(&kept).unwrap().next().unwrap().unwrap().path();
             let text = fs::read_to_string(folder.join("backtrace.txt")).unwrap();
             assert!(text.contains("happen") && text.contains("answer = 42"), "{text}");
