@@ -15,7 +15,9 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use nix::unistd::{Pid as NixPid, setpgid};
@@ -24,6 +26,9 @@ use crate::sys::{self, Pid};
 
 /// The hidden subcommand that [`run`]s.
 pub const SUBCOMMAND: &str = "guardian";
+
+/// What is executed for it, where that is not the running program itself: a test uses this library.
+pub static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
 
 /// The session's side.
 pub struct Guardian {
@@ -49,7 +54,8 @@ impl Guardian {
     pub fn start(kernel: Option<KernelSide<'_>>) -> io::Result<Guardian> {
         let (ours, theirs) = UnixStream::pair()?;
         ours.set_read_timeout(Some(Duration::from_secs(10)))?;
-        let mut command = Command::new("/proc/self/exe");
+        let program = PROGRAM.get().map_or(Path::new("/proc/self/exe"), PathBuf::as_path);
+        let mut command = Command::new(program);
         command.arg(SUBCOMMAND).stdin(OwnedFd::from(theirs));
         // It must keep nobody's pipe open.
         command.stdout(Stdio::null()).stderr(Stdio::null());

@@ -238,6 +238,7 @@ fn run(world: &World, filter: &Arc<Filter>, plan: &[Planned]) -> Ran {
         adopter: None,
     };
     let tell = move |event| drop(sender.send(event));
+    ebpf::use_the_programs_guardian();
     let mut started = EbpfSource::start(watched, filter, judge, tell).expect("programs that load");
     loop {
         match events.recv_timeout(LIMIT).expect("the end of the plan") {
@@ -326,13 +327,6 @@ fn the_kernel_stops_all_that_userspace_may_want_and_nothing_else_that_it_can_dec
     eprintln!("{stopped} of {} stopped; {exact} expressions decided", EXPRESSIONS as usize * EXECS);
     // Otherwise nothing would have been tested.
     assert!(exact as u64 > EXPRESSIONS / 4 && stopped > 100 && stopped < 1500, "{exact} {stopped}");
-}
-
-/// A guardian is its program itself, started anew: here that is this test file, with a name that finds
-/// this test alone.
-#[test]
-fn guardian() {
-    ebpf::be_the_guardian();
 }
 
 #[test]

@@ -20,11 +20,6 @@ use tracexec::sys::Inherited;
 
 const LIMIT: Duration = Duration::from_secs(60);
 
-#[test]
-fn guardian() {
-    ebpf::be_the_guardian();
-}
-
 /// Hands on every record.
 struct Collect(mpsc::Sender<ExecRecord>);
 
@@ -59,6 +54,7 @@ fn start<S: Into<OsString>>(words: impl IntoIterator<Item = S>) -> Recording {
     };
     let filter = Filter::new(&[b"argc=0"], Arc::new(SystemNames)).unwrap();
     let tell = move |event| drop(teller.send(event));
+    ebpf::use_the_programs_guardian();
     let started = EbpfSource::start(watched, &filter, Collect(sender), tell).unwrap();
     Recording { started, command: None, records, events }
 }

@@ -28,16 +28,9 @@ pub fn available() -> bool {
     false
 }
 
-/// What a test called `guardian` does in a test file that starts sources itself: a guardian is its program
-/// started anew, here that file, and its first word chooses that test.
-pub fn be_the_guardian() {
-    let words: Vec<String> = std::env::args().collect();
-    if let [_, _, stopped, switch] = words.as_slice()
-        && words[1] == tracexec::guardian::SUBCOMMAND
-    {
-        let kernel = (stopped.parse().unwrap(), switch.parse().unwrap());
-        tracexec::guardian::run(Some(kernel)).unwrap();
-    }
+/// For a test that starts a source itself: its guardian is the program's.
+pub fn use_the_programs_guardian() {
+    let _ = tracexec::guardian::PROGRAM.set(super::TRACEXEC.into());
 }
 
 /// A group that nobody else has. A filter on it leaves the rest of the machine alone; processes of the

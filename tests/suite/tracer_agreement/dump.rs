@@ -98,7 +98,11 @@ fn start_program(world: &World, as_user: &[&str], order: &Order) -> Running {
     let own = world.path("this");
     let mut line = as_user.iter().map(OsString::from).chain([own.into_os_string()]);
     let mut command = Command::new(line.next().unwrap());
-    command.args(line).args(["the_program_that_watches", "--exact", "--nocapture"]);
+    command.args(line).args([
+        "tracer_agreement::the_program_that_watches",
+        "--exact",
+        "--nocapture",
+    ]);
     prepare(world, &mut command);
     world.start(command)
 }
@@ -246,6 +250,7 @@ fn ebpf(
     let aim = Aim::RecordCalls(Wanted::ALL);
     let watched = Watched { command, pids, system: false, aim, adopter: None };
     let all = Filter::new(&[b"pid > 0"], Arc::new(SystemNames)).unwrap();
+    crate::support::ebpf::use_the_programs_guardian();
     let started = EbpfSource::start(watched, &all, judge, tell).unwrap();
     // It ends when we do.
     std::mem::forget(started.guardian);

@@ -13,12 +13,6 @@ use event::assert_same;
 use scenarios::Scenario;
 
 #[test]
-fn guardian() {
-    #[cfg(feature = "ebpf")]
-    crate::support::ebpf::be_the_guardian();
-}
-
-#[test]
 fn the_program_that_watches() {
     dump::be_the_program();
 }
