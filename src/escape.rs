@@ -38,7 +38,8 @@ pub fn text(bytes: &[u8]) -> String {
 }
 
 /// One word as a POSIX shell, or bash and zsh where it holds something odd (`$'...'`), would take it, byte for
-/// byte, in the locale C, too.
+/// byte, in the locale C, too. In no shell does it end before its last quote: within quotes there is no `\'`, by
+/// which dash would end the one form and fish would not end the other.
 pub fn word(bytes: &[u8]) -> String {
     let plain = |b: &u8| b.is_ascii_alphanumeric() || b"%+,-./:=@_".contains(b);
     // zsh looks up what follows a `=`.
@@ -46,16 +47,17 @@ pub fn word(bytes: &[u8]) -> String {
         return String::from_utf8_lossy(bytes).into_owned();
     }
     let shown = text(bytes);
-    if shown.as_bytes() == bytes {
+    let before_quote = shown.ends_with('\\') || shown.contains("\\'");
+    if shown.as_bytes() == bytes && !before_quote {
         return format!("'{}'", shown.replace('\'', r"'\''"));
     }
     let mut quoted = String::from("$'");
     for chunk in bytes.utf8_chunks() {
         for c in chunk.valid().chars() {
             match c {
-                '\\' | '\'' => quoted.extend(['\\', c]),
-                // An interactive bash looks for events of its history here.
-                '!' => quoted.push_str("\\x21"),
+                '\\' => quoted.push_str("\\\\"),
+                // An interactive bash looks for events of its history at a `!`.
+                '\'' | '!' => hexadecimal(&mut quoted, [c as u8]),
                 '\n' => quoted.push_str("\\n"),
                 '\t' => quoted.push_str("\\t"),
                 '\r' => quoted.push_str("\\r"),
@@ -120,7 +122,8 @@ mod tests {
         assert_eq!(word(b""), "''");
         assert_eq!(word(b"a b"), "'a b'");
         assert_eq!(word(b"it's"), r"'it'\''s'");
-        assert_eq!(word(b"a\nb'\\\xff"), r"$'a\nb\'\\\xff'");
+        assert_eq!(word(b"a\nb'\\\xff"), r"$'a\nb\x27\\\xff'");
+        assert_eq!((word(b"a\\").as_str(), word(br"\a").as_str()), (r"$'a\\'", r"'\a'"));
         assert_eq!(word(b"$(touch owned)"), "'$(touch owned)'");
         assert_eq!(word("\u{202e}é\x01".as_bytes()), r"$'\xe2\x80\xaeé\x01'");
         assert_eq!((word(b"=ls").as_str(), word(b"a^b").as_str()), ("'=ls'", "'a^b'"));

@@ -46,7 +46,10 @@ pub fn command_line(
     words.extend(variables.options());
     words.extend(directory(record, baseline, &mut lacking));
     let assignments = variables.assignments();
-    if assignments.first().is_some_and(|entry| entry.starts_with(b"-")) {
+    // What a traced process has chosen is no option of a word that stands before it.
+    let program_of_env =
+        Some(&program.file[..]).filter(|_| matches!(program.through, Through::Env));
+    if assignments.iter().copied().chain(program_of_env).any(|word| word.starts_with(b"-")) {
         words.push("--".into());
     }
     words.extend(assignments.iter().map(|entry| assignment(entry)));

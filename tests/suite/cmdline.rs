@@ -1,4 +1,5 @@
-//! A line that is to do an exec again does it, in bash and in zsh, whatever was executed.
+//! A line that is to do an exec again does it, in bash and in zsh, whatever was executed; and no shell executes
+//! anything else by it.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -7,7 +8,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use crate::support::log::backends;
 use crate::support::{World, finish};
@@ -20,9 +21,13 @@ use tracexec::trace::cmdline::{Redirect, command_line};
 
 const SHELLS: [&[&str]; 2] = [&["bash", "--norc", "-c"], &["zsh", "-f", "-c"]];
 
+/// Shells that such lines are not for.
+const OTHERS: [&[&str]; 2] = [&["dash", "-c"], &["fish", "--no-config", "-c"]];
+
 /// What tests/fixtures/given.c tells.
 #[derive(Clone, PartialEq, Eq)]
 struct Given {
+    exe: Vec<u8>,
     cwd: Vec<u8>,
     argv: Vec<Vec<u8>>,
     env: BTreeSet<Vec<u8>>,
@@ -34,7 +39,8 @@ impl fmt::Debug for Given {
             strings.map(|string| tracexec::escape::word(string)).collect()
         };
         let (argv, env) = (words(&mut self.argv.iter()), words(&mut self.env.iter()));
-        writeln!(f, "{:?} in {:?} with {env:?}", argv, tracexec::escape::text(&self.cwd))
+        let [exe, cwd] = [&self.exe, &self.cwd].map(|path| tracexec::escape::text(path));
+        writeln!(f, "{exe:?}: {argv:?} in {cwd:?} with {env:?}")
     }
 }
 
@@ -44,13 +50,13 @@ impl Given {
     }
 
     fn next(strings: &mut impl Iterator<Item = Vec<u8>>) -> Option<Given> {
-        let cwd = strings.next()?;
+        let (exe, cwd) = (strings.next()?, strings.next()?);
         let mut list = || {
             let count: usize = String::from_utf8(strings.next()?).ok()?.parse().ok()?;
             Some(strings.by_ref().take(count).collect::<Vec<_>>())
         };
         let (argv, env) = (list()?, list()?);
-        Some(Given { cwd, argv, env: env.into_iter().collect() })
+        Some(Given { exe, cwd, argv, env: env.into_iter().collect() })
     }
 
     /// What several were given, one after the other.
@@ -63,9 +69,9 @@ impl Given {
         all
     }
 
-    fn record(&self, filename: &Path) -> ExecRecord {
+    /// The exec that gives this, of `filename`.
+    fn record(&self, filename: &[u8]) -> ExecRecord {
         let vector = |strings: Strings| Part::of(Vector { strings, unread: Vec::new() });
-        let filename = filename.as_os_str().as_bytes();
         ExecRecord {
             id: 1,
             pid: 100,
@@ -86,7 +92,7 @@ impl Given {
             argv: vector(self.argv.iter().collect()),
             env: vector(self.env.iter().collect()),
             cwd: Part::of(self.cwd.clone()),
-            exe: Part::of(filename.to_vec()),
+            exe: Part::of(self.exe.clone()),
             interpreters: Part::default(),
             cgroup: Part::default(),
             fds: Part::default(),
@@ -106,19 +112,22 @@ struct Place {
 
 impl Place {
     fn new() -> Place {
-        let world = World::new();
-        let program = world.fixture("given", &[]);
-        let folder = world.path("a 'folder'\n\u{1b}[2J");
-        fs::create_dir(&folder).unwrap();
-        // A `=` and a `-` are something to env.
-        fs::create_dir(folder.join("-a=b")).unwrap();
-        fs::copy(&program, folder.join("-a=b/pro gram")).unwrap();
-        Place { program, folder, world }
+        Place::named("a 'folder'\n\u{1b}[2J")
     }
 
-    /// What the program is given by a line.
-    #[track_caller]
-    fn run(&self, shell: &[&str], line: &str) -> Given {
+    fn named(folder: &str) -> Place {
+        let world = World::new();
+        let program = world.fixture("given", &[]);
+        let folder = world.path(folder);
+        fs::create_dir(&folder).unwrap();
+        let place = Place { program, folder, world };
+        // A `=` and a `-` are something to env.
+        place.put(OsStr::new("-a=b/pro gram"));
+        place
+    }
+
+    /// What comes of a line that is pasted into a shell.
+    fn paste(&self, shell: &[&str], line: &str) -> Output {
         let mut command = Command::new(shell[0]);
         // Not the last command, to which shells do other things.
         command.args(&shell[1..]).arg(format!("{line}\ntrue"));
@@ -128,7 +137,15 @@ impl Place {
             command.env(name, value);
         }
         command.env("OLDPWD", "/tmp").env("ODD", OsStr::from_bytes(b"\xff\n"));
-        let output = command.output().expect("bash and zsh are needed: apt install bash zsh");
+        command
+            .output()
+            .expect("bash, dash, fish and zsh are needed: apt install bash dash fish zsh")
+    }
+
+    /// What the program is given by a line.
+    #[track_caller]
+    fn run(&self, shell: &[&str], line: &str) -> Given {
+        let output = self.paste(shell, line);
         let said = String::from_utf8_lossy(&output.stderr);
         Given::parse(&output.stdout).unwrap_or_else(|| panic!("{shell:?}: {line}\n{said}"))
     }
@@ -140,12 +157,32 @@ impl Place {
         Baseline { env: given.env.iter().filter(last).collect(), cwd: given.cwd, fds: Vec::new() }
     }
 
+    /// What a program gets if it is executed in this way.
+    fn given(
+        &self,
+        cwd: &Path,
+        argv: Vec<Vec<u8>>,
+        env: BTreeSet<Vec<u8>>,
+        program: &Path,
+    ) -> Given {
+        let bytes = |path: &Path| path.as_os_str().as_bytes().to_vec();
+        Given { exe: bytes(program), cwd: bytes(cwd), argv, env }
+    }
+
     #[track_caller]
-    fn check(&self, shell: &[&str], baseline: Option<&Baseline>, given: &Given, program: &Path) {
-        let line = command_line(&given.record(program), baseline, Redirect::None);
+    fn check(&self, shell: &[&str], baseline: Option<&Baseline>, given: &Given) {
+        let line = command_line(&given.record(&given.exe), baseline, Redirect::None);
         assert_eq!(line.lacking, Vec::<String>::new());
         assert!(!line.text.contains(|c: char| c.is_control()), "{:?}", line.text);
         assert_eq!(self.run(shell, &line.text), *given, "{}", line.text);
+    }
+
+    /// Puts the program where `name` leads from the folder, and gives the place.
+    fn put(&self, name: &OsStr) -> PathBuf {
+        let path = self.folder.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::copy(&self.program, &path).unwrap();
+        path
     }
 }
 
@@ -223,13 +260,16 @@ fn text() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
-fn given(folders: Vec<PathBuf>) -> impl Strategy<Value = Given> {
-    let cwd = select(folders).prop_map(|folder| folder.as_os_str().as_bytes().to_vec());
-    let env = hash_map(name(), text(), 0..8).prop_map(|entries| {
+/// Environments, entry by entry.
+fn environment() -> impl Strategy<Value = BTreeSet<Vec<u8>>> {
+    hash_map(name(), text(), 0..8).prop_map(|entries| {
         let entry = |(name, value): (Vec<u8>, Vec<u8>)| [&name[..], b"=", &value].concat();
         entries.into_iter().map(entry).collect()
-    });
-    (cwd, vec(text(), 1..5), env).prop_map(|(cwd, argv, env)| Given { cwd, argv, env })
+    })
+}
+
+fn config(cases: u32) -> ProptestConfig {
+    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
 }
 
 #[test]
@@ -238,16 +278,96 @@ fn any_exec_is_done_again_by_its_line() {
     let folders = vec![place.folder.clone(), place.folder.join("-a=b"), "/".into()];
     let strange = place.folder.join("-a=b/pro gram");
     let baselines = SHELLS.map(|shell| place.baseline(shell));
-    let config =
-        ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() };
-    proptest!(config, |(given in given(folders), which in 0usize..2, strange_one: bool, named: bool, whole: bool)| {
+    let strategy = (select(folders), vec(text(), 1..5), environment());
+    proptest!(config(150), |((cwd, argv, env) in strategy, which in 0usize..2, strange_one: bool, named: bool, whole: bool)| {
         let program = if strange_one { &strange } else { &place.program };
-        let mut given = given;
+        let mut given = place.given(&cwd, argv, env, program);
         if named {
-            given.argv[0] = program.as_os_str().as_bytes().to_vec();
+            given.argv[0] = given.exe.clone();
         }
         let baseline = Some(&baselines[which]).filter(|_| !whole);
-        place.check(SHELLS[which], baseline, &given, program);
+        place.check(SHELLS[which], baseline, &given);
+    });
+}
+
+/// Names of files, seen from the working directory, that mean something to what stands before them in a line.
+fn file_name() -> impl Strategy<Value = Vec<u8>> {
+    const WORDS: &[&str] = &[
+        "-Ssh -c 'echo>owned'",
+        "-Stouch owned",
+        "--split-string=touch owned",
+        "-i",
+        "-u",
+        "-C",
+        "-",
+        "--",
+        "-c",
+        "-a",
+        "-l",
+        "-n",
+        "-5",
+        "--help",
+        "--version",
+        "A=1",
+        "=",
+        "-A=1",
+        "$(echo>owned)",
+        "`echo>owned`",
+        ";echo>owned;",
+        "'>owned;'",
+        "\\",
+        "\n",
+        "x\n-S",
+        "\u{202e}'>owned;'",
+        "~",
+        "given",
+    ];
+    let byte = any::<u8>().prop_filter("ends the name", |byte| ![0, b'/'].contains(byte));
+    let random = vec(byte, 1..8).prop_filter("a folder", |name| name != b"." && name != b"..");
+    let word = prop_oneof![
+        3 => select(WORDS).prop_map(|word| word.as_bytes().to_vec()),
+        1 => random
+    ];
+    vec(word, 0..3).prop_map(|words| words.join(&b'/'))
+}
+
+#[test]
+fn no_name_of_a_file_makes_a_line_execute_anything_else() {
+    let place = Place::named("folder");
+    let baselines = SHELLS.map(|shell| place.baseline(shell));
+    let word = prop_oneof![text(), file_name()];
+    let strategy = (file_name(), vec(word, 0..4), environment());
+    proptest!(config(120), |((name, argv, env) in strategy, which in 0usize..2, there: bool, named: bool, whole: bool)| {
+        fs::remove_dir_all(&place.folder).unwrap();
+        fs::create_dir(&place.folder).unwrap();
+        let there = there && !name.is_empty();
+        let path = match there {
+            true => place.put(OsStr::from_bytes(&name)),
+            false => place.folder.join(OsStr::from_bytes(&name)),
+        };
+        let mut given = place.given(&place.folder, argv, env, &path);
+        if named || given.argv.is_empty() {
+            given.argv.insert(0, name.clone());
+        }
+        let mut record = given.record(&name);
+        record.result = if there { 0 } else { -libc::ENOENT };
+        let line = command_line(&record, Some(&baselines[which]).filter(|_| !whole), Redirect::None);
+        prop_assert!(line.lacking.iter().all(|what| what == "the file is named by its whole path"));
+        let done = Given::parse(&place.paste(SHELLS[which], &line.text).stdout);
+        prop_assert_eq!(&done, &Some(given.clone()).filter(|_| there), "{}", &line.text);
+        // These do not know all quotes, but what they make of them is no other program.
+        for shell in OTHERS {
+            let other = Given::parse(&place.paste(shell, &line.text).stdout);
+            if line.text.contains("$'") || line.text.contains('\\') {
+                prop_assert!(other.is_none_or(|other| there && other.exe == given.exe), "{shell:?}: {}", line.text);
+            } else {
+                prop_assert_eq!(&other, &done, "{:?}: {}", shell, line.text);
+            }
+        }
+        for entry in fs::read_dir(&place.folder).unwrap() {
+            let found = entry.unwrap().path();
+            prop_assert!(path.starts_with(&found), "{:?} by {}", found, &line.text);
+        }
     });
 }
 

@@ -6,7 +6,7 @@ use crate::escape;
 use crate::event::{self, ExecRecord};
 use crate::trace::Baseline;
 
-const EXEC: &str = r#"exec -a "$0" "$@""#;
+const EXEC: &str = r#"exec -a "$0" -- "$@""#;
 
 /// What bash takes away or gives values of its own, and passes on as it is told before the exec.
 const MENDED: [&str; 21] = [

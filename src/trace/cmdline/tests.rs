@@ -69,7 +69,7 @@ fn what_is_not_as_in_the_shell_is_said() {
     let of = record(b"/bin/ls", &[b"ls"], &env, b"/tmp");
     let here = baseline(&["A=1", "C=2", "LONG=1234567890", "PWD=/src", "SHLVL=1"], "/src");
     let line = command_line(&of, Some(&here), Redirect::None);
-    let bash = r#"bash --norc -pc 'exec -a "$0" "$@"' ls /bin/ls"#;
+    let bash = r#"bash --norc -pc 'exec -a "$0" -- "$@"' ls /bin/ls"#;
     assert_eq!(line.text, format!("env -u A -u _ -C /tmp C='a b' PWD=/tmp SHLVL=2 {bash}"));
 }
 
@@ -78,6 +78,22 @@ fn without_a_shell_to_start_from_all_is_said() {
     let of = record(b"/bin/ls", &[b"/bin/ls"], &[b"-x=1", b"A="], b"/src");
     let line = command_line(&of, None, Redirect::None);
     assert_eq!(line.text, "env -i -C /src -- -x=1 A= /bin/ls");
+}
+
+#[test]
+fn what_stands_before_the_program_has_no_more_options() {
+    const LONG: &[u8] = b"LONG=1234567890";
+    let here = baseline(&["LONG=1234567890"], "/");
+    let line = |file: &[u8], name: &[u8], env: &[&[u8]]| {
+        command_line(&record(file, &[name, b"x"], env, b"/"), Some(&here), Redirect::None).text
+    };
+    let odd = b"-Ssh -c id>/x";
+    assert_eq!(line(odd, odd, &[LONG]), "env -u _ -- '-Ssh -c id>/x' x");
+    assert_eq!(line(odd, odd, &[LONG, b"_=x"]), "env -- _=x '-Ssh -c id>/x' x");
+    assert_eq!(line(b"-S/=", b"-S/=", &[LONG]), "env -u _ nice -n 0 -- -S/= x");
+    let bash = r#"env -u _ bash --norc -pc '(unset PWD SHLVL; exec -a "$0" -- "$@")'"#;
+    assert_eq!(line(b"-c/x", b"-l", &[LONG]), format!("{bash} -l -c/x x"));
+    assert_eq!(line(b"-c", b"", &[LONG]), format!("{bash} '' ./-c x"));
 }
 
 #[test]

@@ -24,8 +24,8 @@ function shown(text) {
 function word(text) {
   if (/^[\w%+,\-./:=@^]+$/.test(text)) return text;
   const plain = shown(text);
-  if (plain === text) return "'" + text.replaceAll("'", "'\\''") + "'";
-  return "$'" + shown(text.replace(/[\\']/g, '\\$&')).replace(/\\u\{([0-9a-f]+)\}/g,
+  if (plain === text && !/\\('|$)/.test(text)) return "'" + text.replaceAll("'", "'\\''") + "'";
+  return "$'" + shown(text.replaceAll('\\', '\\\\')).replaceAll("'", '\\x27').replace(/\\u\{([0-9a-f]+)\}/g,
     (_, code) => '\\U' + code.padStart(8, '0')) + "'";
 }
 
