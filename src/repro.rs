@@ -28,6 +28,8 @@ pub use descriptors::Descriptor;
 pub const RECORD: &str = "hit.json";
 pub const SCRIPT: &str = "repro.sh";
 
+const UNKNOWN_CWD: &str = "the working directory could not be read: it is the present one";
+
 /// It grows when a reader of the old files could not read the new ones.
 const VERSION: u32 = 1;
 
@@ -46,6 +48,7 @@ pub struct Repro {
     pub argv: Vec<OwnedBytes>,
     /// As it stood in memory, entry by entry; null if it could not be read.
     pub env: Option<Vec<OwnedBytes>>,
+    /// Empty if it could not be read.
     pub cwd: OwnedBytes,
     pub umask: Option<u32>,
     pub fds: Vec<Descriptor>,

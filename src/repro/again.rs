@@ -9,7 +9,7 @@ use std::path::Path;
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::execve;
 
-use super::Repro;
+use super::{Repro, UNKNOWN_CWD};
 use crate::escape;
 use crate::report::{Report, Trouble};
 use crate::sys::{self, Inherited};
@@ -59,9 +59,13 @@ fn become_it(
         report.warn("the environment could not be read: there is none");
     }
     let opened = open(&repro, report)?;
-    std::env::set_current_dir(OsStr::from_bytes(&repro.cwd.0)).map_err(|error| {
-        Trouble::new(format!("cannot change to {}: {error}", shown(&repro.cwd.0)))
-    })?;
+    if repro.cwd.0.is_empty() {
+        report.warn(UNKNOWN_CWD);
+    } else {
+        std::env::set_current_dir(OsStr::from_bytes(&repro.cwd.0)).map_err(|error| {
+            Trouble::new(format!("cannot change to {}: {error}", shown(&repro.cwd.0)))
+        })?;
+    }
     if let Some(mask) = repro.umask {
         umask(Mode::from_bits_truncate(mask));
     }

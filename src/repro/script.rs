@@ -1,15 +1,25 @@
 //! A script for bash that runs a program again: env(1) sets the variables, since a shell knows those only
-//! whose names are identifiers, and adds its own.
+//! whose names are identifiers, and adds its own. Whatever the program had open, bash reads the whole script before
+//! it runs any of it.
 
 use std::collections::HashSet;
 use std::fmt::Write;
 
-use super::{Descriptor, Repro};
+use super::{Descriptor, Repro, UNKNOWN_CWD};
 use crate::escape;
 use crate::event::Strings;
 
 /// Where bash has no other way to give a program its own name: perl, since env(1) has learnt it late.
 const PERL: &str = r#"%ENV = (); my ($n, @rest) = @ARGV; for (splice @rest, 0, $n) { my ($k, $v) = split /=/, $_, 2; $ENV{$k} = $v } my $file = shift @rest; exec {$file} @rest; die "$file: $!\n""#;
+
+/// bash reads a script by a descriptor, 255 as a rule, which may be one of the program's: so the script is read as a
+/// whole by another bash, which has none of its own. From a pipe it runs as it is.
+const WHOLE: &str = r#"file=$0
+[[ $file == */* ]] || file=./$file
+if ! (return 0) 2>/dev/null && [[ -f $file ]]; then
+  exec /bin/bash -c '. "$0"' "$file"
+fi
+"#;
 
 /// A word as bash takes it, in any locale, byte for byte.
 fn word(bytes: &[u8]) -> String {
@@ -37,7 +47,13 @@ pub fn write(repro: &Repro) -> Vec<u8> {
     let line = escape::command_line(&argv, 200);
     let _ = writeln!(text, "# Runs again what process {pid} executed, {time}:\n# {line}");
     text.push_str("# Under a debugger: tracexec rerun, with the folder of this file.\n\n");
-    let _ = writeln!(text, "cd -- {} || exit 125", word(&repro.cwd.0));
+    text.push_str(WHOLE);
+    text.push_str("{\n");
+    if repro.cwd.0.is_empty() {
+        say(&mut text, UNKNOWN_CWD);
+    } else {
+        let _ = writeln!(text, "cd -- {} || exit 125", word(&repro.cwd.0));
+    }
     if let Some(umask) = repro.umask {
         let _ = writeln!(text, "umask {umask:04o}");
     }
@@ -53,6 +69,7 @@ pub fn write(repro: &Repro) -> Vec<u8> {
     }
     let _ = writeln!(text, ")\nprogram={}", word(&repro.program.0));
     execute(&mut text, repro);
+    text.push_str("exit 125\n}\n");
     text.into_bytes()
 }
 

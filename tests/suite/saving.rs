@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use crate::support::{Outcome, World, eventually, finish, pid_in, state};
 
@@ -407,6 +407,96 @@ fn the_script_runs_it_exactly_as_it_was() {
         let ours = |line: &&str| !line.ends_with(" and is not there");
         assert_eq!(again.stderr.lines().filter(ours).count(), 0, "{}", again.stderr);
         assert!(!world.path("owned").exists());
+    }
+}
+
+#[test]
+fn the_script_runs_nothing_from_the_descriptors_that_shells_use() {
+    let world = World::new();
+    let itself = world.fixture("itself", &[]);
+    let hostile = world.file("hostile", "touch owned\n".repeat(2000));
+    let open: String = [10, 11, 62, 63, 254, 255]
+        .map(|number| format!("exec {number}<\"$1\"; read -rn 6 x <&{number}\n"))
+        .concat();
+    let mut command =
+        world.tracexec(["debug", "-m", "filename endswith itself", "--save", "repro", "--to"]);
+    command.arg(world.path("kept")).args([
+        "--",
+        "bash",
+        "-c",
+        &format!("{open}exec \"$2\" x"),
+        "bash",
+    ]);
+    command.args([&hostile, &itself]).current_dir(world.dir.path());
+    // So much that bash does not read all of the script at once.
+    command.env("LONG", "x".repeat(30_000));
+    let outcome = finish(world.start(command));
+    assert_eq!(outcome.code(), 3, "{}", outcome.stderr);
+    let folder = &folders(&world)[0];
+    let script = folder.join("repro.sh");
+    let text = fs::read(&script).unwrap();
+    let of_path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap());
+    let shell = |script: &str| vec!["bash".to_string(), "-c".into(), script.into()];
+    for (words, stdin) in [
+        (vec![script.to_str().unwrap().to_string()], false),
+        (shell("cd \"$0\" && exec bash repro.sh"), false),
+        (shell("PATH=$0:$PATH exec repro.sh"), false),
+        (shell("ulimit -n 256 && cd \"$0\" && exec ./repro.sh"), false),
+        (vec!["bash".to_string()], true),
+    ] {
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]).arg(folder).env("PATH", &of_path);
+        if stdin {
+            command = Command::new("bash");
+        }
+        command.current_dir(world.dir.path());
+        world.prepare(&mut command);
+        command.stdin(if stdin { fs::File::open(&script).unwrap().into() } else { Stdio::null() });
+        let again = finish(world.start(command));
+        assert!(!world.path("owned").exists(), "{words:?}");
+        assert_eq!(again.code(), 3, "{words:?} {}", again.stderr);
+        assert_eq!(said(&again.out()), said(&outcome.out()), "{words:?} {}", again.stderr);
+    }
+    // One that is cut short runs nothing at all.
+    let half = world.file("half.sh", &text[..text.len() - 3]);
+    let again = finish(world.start({
+        let mut command = Command::new("bash");
+        command.arg(half).current_dir(world.dir.path());
+        command
+    }));
+    assert!(again.code() != 0 && again.out().is_empty(), "{}", again.stderr);
+}
+
+#[test]
+fn a_directory_that_cannot_be_read_is_the_present_one() {
+    let world = World::new();
+    let itself = world.fixture("itself", &[]);
+    // No link of /proc is longer than a page.
+    let deeper = "d=$(printf %0200d 0); for i in $(seq 25); do mkdir $d && cd -P $d; done";
+    let script = format!("{deeper}; exec '{}'", itself.display());
+    let mut command =
+        world.tracexec(["debug", "-m", "filename endswith itself", "--save", "repro", "--to"]);
+    command
+        .arg(world.path("kept"))
+        .args(["--", "bash", "-c", &script])
+        .current_dir(world.dir.path());
+    let outcome = finish(world.start(command));
+    assert_eq!(outcome.code(), 3, "{}", outcome.stderr);
+    let folder = &folders(&world)[0];
+    let mut command = Command::new(folder.join("repro.sh"));
+    command.current_dir("/");
+    world.prepare(&mut command);
+    let mut rerun = world.tracexec(["rerun", "--debugger", "gdb-backtrace"]);
+    rerun.arg(folder).args(["--backend", crate::support::BACKEND]).current_dir("/");
+    for command in [command, rerun] {
+        let again = finish(world.start(command));
+        assert_eq!(again.code(), 3, "{}", again.stderr);
+        assert!(
+            again.stderr.contains("the working directory could not be read"),
+            "{}",
+            again.stderr
+        );
+        assert!(again.out().contains("directory /\n"), "{}", again.out());
     }
 }
 
