@@ -1,6 +1,6 @@
 //! The file that a trace is written to.
 
-use std::fs::{self, Permissions};
+use std::fs::{self, Metadata, Permissions};
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -51,8 +51,7 @@ impl Output {
     }
 
     fn beside(path: &Path) -> io::Result<Output> {
-        // A link stays one.
-        let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let path = behind_links(path)?;
         // What refuses is the folder; the other name that the file has meanwhile is nobody's business.
         target::can_be_made(&path)?;
         let before = fs::metadata(&path).ok();
@@ -76,6 +75,24 @@ impl Output {
             Err(error) => Err(error.into_error()),
         };
         placed.map_err(|error| cannot_write(&becomes, &error))
+    }
+}
+
+/// The file behind whatever links lead to it, which stay links. It need not be there.
+fn behind_links(path: &Path) -> io::Result<PathBuf> {
+    let there = fs::metadata(path).ok();
+    let mut path = path.to_owned();
+    // As many as the kernel follows.
+    for _ in 0..40 {
+        let Ok(to) = fs::read_link(&path) else { break };
+        path = target::folder(&path).join(to);
+    }
+    // What /proc shows as links can lead to a file that has no name.
+    let found = fs::symlink_metadata(&path).ok();
+    let id = |found: &Metadata| (found.dev(), found.ino());
+    match found.as_ref().map(id) == there.as_ref().map(id) {
+        true => Ok(path),
+        false => Err(io::Error::other("it has no name under which it could be replaced")),
     }
 }
 
@@ -124,6 +141,29 @@ mod tests {
         assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o640);
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "something is left");
+    }
+
+    #[test]
+    fn a_link_to_where_nothing_is_yet_stays_a_link() {
+        let folder = tempfile::tempdir().unwrap();
+        let name = |name: &str| folder.path().join(name);
+        std::os::unix::fs::symlink("two", name("one")).unwrap();
+        std::os::unix::fs::symlink(name("file"), name("two")).unwrap();
+        let mut output = Output::open(&name("one"), Kind::Whole).unwrap();
+        output.write_all(b"new").unwrap();
+        output.complete().unwrap();
+        assert_eq!(fs::read(name("file")).unwrap(), b"new");
+        for link in ["one", "two"] {
+            assert!(fs::symlink_metadata(name(link)).unwrap().is_symlink(), "{link}");
+        }
+    }
+
+    #[test]
+    fn what_has_no_name_is_not_replaced() {
+        let file = tempfile::tempfile().unwrap();
+        let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&file));
+        let refused = Output::open(Path::new(&path), Kind::Whole).unwrap_err();
+        assert!(refused.what.contains("it has no name"), "{refused}");
     }
 
     #[test]

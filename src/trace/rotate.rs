@@ -6,10 +6,12 @@
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::target;
 use crate::caller;
+use crate::escape;
 
 /// Lines, in files of a limited size.
 #[derive(Debug)]
@@ -27,25 +29,21 @@ pub struct Rotating {
 impl Rotating {
     /// Goes on with a file that is there. It holds at most `most` bytes, or one line; `keep` older ones stay.
     pub fn open(path: &Path, most: u64, keep: u32) -> io::Result<Rotating> {
+        check(path, keep)?;
         let file = append(path)?;
         let size = file.metadata()?.len();
         Ok(Rotating { path: path.into(), file, size, most, keep, rest: Vec::new() })
     }
 
-    /// The name of an older one.
-    fn older(&self, number: u32) -> PathBuf {
-        let mut name = OsString::from(&self.path);
-        name.push(format!(".{number}"));
-        name.into()
-    }
-
     fn rotate(&mut self) -> io::Result<()> {
+        check(&self.path, self.keep)?;
+        let older = |number| older(&self.path, number);
         for number in (1..self.keep).rev() {
-            unless_missing(fs::rename(self.older(number), self.older(number + 1)))?;
+            unless_missing(fs::rename(older(number), older(number + 1)))?;
         }
         match self.keep {
             0 => unless_missing(fs::remove_file(&self.path))?,
-            _ => unless_missing(fs::rename(&self.path, self.older(1)))?,
+            _ => unless_missing(fs::rename(&self.path, older(1)))?,
         }
         self.file = append(&self.path)?;
         self.size = 0;
@@ -82,6 +80,32 @@ impl Rotating {
         }
         (done, Ok(()))
     }
+}
+
+/// The name of an older one.
+fn older(path: &Path, number: u32) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(format!(".{number}"));
+    name.into()
+}
+
+/// Only regular files are renamed. To rename a device, a FIFO or a link would take it away from everybody else.
+/// Looks at the names and opens nothing.
+pub fn check(path: &Path, keep: u32) -> io::Result<()> {
+    for number in 0..=keep {
+        let path = if number == 0 { path.into() } else { older(path, number) };
+        let kind = match fs::symlink_metadata(&path) {
+            Ok(metadata) => metadata.file_type(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(error),
+        };
+        if !kind.is_file() {
+            let what = if kind.is_symlink() { "a symbolic link" } else { "not a regular file" };
+            let shown = escape::word(path.as_os_str().as_bytes());
+            return Err(io::Error::other(format!("{shown} is {what} and cannot be rotated")));
+        }
+    }
+    Ok(())
 }
 
 fn append(path: &Path) -> io::Result<File> {

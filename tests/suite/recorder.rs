@@ -41,6 +41,61 @@ fn a_log_begins_anew_when_it_is_large_and_keeps_so_many_older_ones() {
     assert!(numbers.len() > 20 && numbers.windows(2).all(|two| two[0] + 1 == two[1]), "{all}");
 }
 
+#[test]
+fn what_is_no_regular_file_is_not_rotated_and_nothing_runs() {
+    let world = World::new();
+    let files = world.path("files");
+    fs::create_dir(&files).unwrap();
+    fs::write(files.join("file"), "before\n").unwrap();
+    // The device is that of /dev/null, under a name of the test's own.
+    let made = "mknod null c 1 3; mkfifo fifo; ln -s file link; ln -s none dangling; mkdir folder.2; \
+                touch second; ln -s file second.1; touch folder; ln -s /dev/stdout stdout";
+    let made = Command::new("sh").args(["-ec", made]).current_dir(&files).status().unwrap();
+    assert!(made.success(), "root is needed to make a device");
+    let all = || {
+        let list = Command::new("ls").args(["-lin", "--time-style=full-iso"]).arg(&files).output();
+        String::from_utf8(list.unwrap().stdout).unwrap()
+    };
+    let before = all();
+    for (name, said) in [
+        ("null", "null is not a regular file"),
+        ("fifo", "fifo is not a regular file"),
+        ("link", "link is a symbolic link"),
+        ("dangling", "dangling is a symbolic link"),
+        ("second", "second.1 is a symbolic link"),
+        ("folder", "folder.2 is not a regular file"),
+        ("stdout", "stdout is a symbolic link"),
+        ("/dev/stdout", "/dev/stdout is a symbolic link"),
+        ("/proc/self/fd/1", "/proc/self/fd/1 is a symbolic link"),
+    ] {
+        let mut command = world.tracexec(["log", "--backend", BACKEND, "--rotate", "10", "-o"]);
+        command.args([name, "--", "touch", "has-run"]).current_dir(&files);
+        let outcome = finish(world.start(command));
+        assert_eq!((outcome.code(), outcome.out().as_str()), (125, ""), "{name}");
+        let said = format!("error: --rotate: {said} and cannot be rotated\n");
+        assert!(outcome.stderr.contains(&said), "{name}: {}", outcome.stderr);
+        assert!(outcome.stderr.contains("hint: name a regular file"), "{}", outcome.stderr);
+        assert_eq!(all(), before, "{name}");
+    }
+}
+
+#[test]
+fn a_link_that_comes_later_is_not_rotated_either() {
+    let world = World::new();
+    let log = world.path("execs.log");
+    fs::write(world.path("other"), "before\n").unwrap();
+    let script = "while [ ! -e execs.log ]; do :; done; ln -sf other execs.log; \
+                  for i in 1 2 3 4 5 6 7 8 9; do /bin/echo $i $(seq 99) >/dev/null; done";
+    let mut command = world.tracexec(["log", "--backend", BACKEND, "--rotate", "1K"]);
+    command.args(["--no-diff-env", "--no-diff-fd", "-o"]);
+    command.arg(&log).args(["--", "sh", "-c", script]).current_dir(world.dir.path());
+    let outcome = finish(world.start(command));
+    assert_eq!(outcome.code(), 125, "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("execs.log is a symbolic link"), "{}", outcome.stderr);
+    assert!(fs::symlink_metadata(&log).unwrap().is_symlink());
+    assert!(!world.path("execs.log.1").exists());
+}
+
 /// journald has a directory of its own, so that it is not the machine's.
 const IN_JOURNAL: &str = r#"
     mount -t tmpfs none /run

@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 
 use crate::report::Trouble;
-use crate::trace::rotate::Rotating;
+use crate::trace::rotate::{self, Rotating};
 use crate::trace::target::Target;
 
 /// What is kept until somebody has time.
@@ -45,6 +45,13 @@ impl Output {
         if path == Path::new("-") {
             return Err(Trouble::new("--rotate: standard output cannot begin anew")
                 .hint("name a file with -o"));
+        }
+        // Before it is opened, which could wait for the reader of a FIFO. Of a folder, opening it says enough.
+        if !path.is_dir() {
+            rotate::check(path, keep).map_err(|error| {
+                Trouble::new(format!("--rotate: {error}"))
+                    .hint("name a regular file with -o, or omit --rotate")
+            })?;
         }
         Ok(Output { limits: Some((most, keep)), ..Output::of(Target::open(path)?) })
     }
