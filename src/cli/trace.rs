@@ -118,6 +118,9 @@ pub struct Form {
     /// JSON for people, over several lines, for json
     #[arg(long, help_heading = "Where it goes")]
     pub pretty: bool,
+    /// Begin the file anew instead of adding to what is there, for compile-commands
+    #[arg(long, help_heading = "Where it goes")]
+    pub fresh: bool,
 }
 
 #[derive(Debug, Args)]

@@ -29,7 +29,7 @@ pub fn report(on: ReportOn, report: Report) -> Result<u8, Trouble> {
     let told = {
         let mut sink: Box<dyn Sink> = match format {
             None => Box::new(Summary::new(&mut output)),
-            Some(format) => sink(format, &mut output, &form, Sources::PresentIfAny),
+            Some(format) => sink(format, &mut output, &form, Sources::PresentIfAny)?,
         };
         retell(input, &file, replay.as_mut(), sink.as_mut(), report)
     };

@@ -14,7 +14,7 @@ use crate::config;
 use crate::event::Wanted;
 use crate::filter::{Filter, SystemNames};
 use crate::report::{Report, Trouble};
-use crate::trace::compile::{CompileCommands, Sources};
+use crate::trace::compile::{Before, CompileCommands, Sources};
 use crate::trace::html::Html;
 use crate::trace::journald::{self, Journal};
 use crate::trace::json::{Document, Lines};
@@ -72,7 +72,7 @@ pub fn collect(
     let mut output = Output::open(&path, kind(format))?;
     format.check(&output)?;
     let run = {
-        let mut sink = sink(format, &mut output, &form, Sources::Present);
+        let mut sink = sink(format, &mut output, &form, Sources::Present)?;
         session::run(&config, sink.as_mut(), report)
     };
     // A page that was cut off shows what it has, and says so.
@@ -100,6 +100,9 @@ impl Form {
     pub(super) fn check(&self, format: Option<Format>) -> Result<(), Trouble> {
         if self.pretty && format != Some(Format::Json) {
             return Err(Trouble::new("--pretty is for --format json").hint("leave it away"));
+        }
+        if self.fresh && format != Some(Format::CompileCommands) {
+            return Err(Trouble::new("--fresh is for --format compile-commands").hint("omit it"));
         }
         let hint = match format {
             _ if self.env.is_none() => return Ok(()),
@@ -139,15 +142,18 @@ pub(super) fn sink<'a>(
     output: &'a mut Output,
     form: &Form,
     sources: Sources,
-) -> Box<dyn Sink + 'a> {
+) -> Result<Box<dyn Sink + 'a>, Trouble> {
     let env = form.env.unwrap_or_default();
-    match format {
+    Ok(match format {
         Format::Json => Box::new(Document::new(output, env, form.pretty)),
         Format::JsonStream => Box::new(Lines::new(output, env)),
         Format::Perfetto => Box::new(Perfetto::new(output)),
-        Format::CompileCommands => Box::new(CompileCommands::new(output, sources)),
+        Format::CompileCommands => {
+            let before = Before::read(output.replaces(), form.fresh)?;
+            Box::new(CompileCommands::new(output, sources, before))
+        }
         Format::Html => Box::new(Html::new(output)),
-    }
+    })
 }
 
 /// What is to be traced.

@@ -10,7 +10,7 @@ use super::Few;
 use crate::cli::log::Shown;
 use crate::event::TraceEvent;
 use crate::filter::Filter;
-use crate::trace::compile::{CompileCommands, Sources};
+use crate::trace::compile::{Before, CompileCommands, Sources};
 use crate::trace::html::Html;
 use crate::trace::json::{Document, EnvForm, Item, Lines, read};
 use crate::trace::log::{Log, Output, Paint};
@@ -94,7 +94,7 @@ fn sink(which: usize) -> Box<dyn Sink> {
         0 => Box::new(Document::new(io::sink(), EnvForm::Diff, true)),
         1 => Box::new(Document::new(io::sink(), EnvForm::Whole, false)),
         2 => Box::new(Perfetto::new(io::sink())),
-        3 => Box::new(CompileCommands::new(io::sink(), Sources::PresentIfAny)),
+        3 => Box::new(CompileCommands::new(io::sink(), Sources::PresentIfAny, Before::default())),
         4 => Box::new(Html::new(io::sink())),
         5 => Box::new(Summary::new(io::sink())),
         _ => {

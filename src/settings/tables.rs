@@ -68,8 +68,18 @@ const COLLECT: [Key; 5] = [
 
 /// The options of those subcommands that are no keys of their tables: what one run is about, where it goes, what a
 /// key before the tables says for all, and what changes nothing.
-pub const NOT_IN_TABLES: [&str; 9] =
-    ["match", "system", "pid", "output", "rotate", "keep", "journal", "backend", "foreground"];
+pub const NOT_IN_TABLES: [&str; 10] = [
+    "match",
+    "system",
+    "pid",
+    "output",
+    "rotate",
+    "keep",
+    "journal",
+    "backend",
+    "foreground",
+    "fresh",
+];
 
 /// The table of that name.
 pub fn table(name: &str) -> Option<&'static Table> {

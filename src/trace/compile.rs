@@ -2,6 +2,7 @@
 
 mod driver;
 mod line;
+mod merge;
 mod response;
 
 use std::collections::HashMap;
@@ -11,12 +12,14 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
 use serde::Serialize;
+use serde_json::Value;
 
 use super::{About, End, Sink};
 use crate::event::{ExecRecord, Execution, TraceEvent};
 use crate::json;
 use driver::Role;
 use line::Line;
+pub use merge::Before;
 
 /// Which files get an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +34,7 @@ pub enum Sources {
 pub struct CompileCommands<W> {
     out: W,
     sources: Sources,
+    before: Before,
     /// By pid: the exec of what the living processes run.
     living: HashMap<u32, u64>,
     /// What those are.
@@ -59,6 +63,14 @@ struct Entry {
     output: Option<PathBuf>,
 }
 
+/// One of those in the file.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum InFile<'a> {
+    Kept(&'a Value),
+    New(Written<'a>),
+}
+
 /// The same as it is written; JSON has no bytes.
 #[derive(Serialize)]
 struct Written<'a> {
@@ -70,9 +82,17 @@ struct Written<'a> {
 }
 
 impl<W: Write> CompileCommands<W> {
-    pub fn new(out: W, sources: Sources) -> CompileCommands<W> {
-        let (living, running, known) = (HashMap::new(), HashMap::new(), HashMap::new());
-        CompileCommands { out, sources, living, running, entries: Vec::new(), known, told: 0 }
+    pub fn new(out: W, sources: Sources, before: Before) -> CompileCommands<W> {
+        CompileCommands {
+            out,
+            sources,
+            before,
+            living: HashMap::new(),
+            running: HashMap::new(),
+            entries: Vec::new(),
+            known: HashMap::new(),
+            told: 0,
+        }
     }
 
     fn executed(&mut self, execution: &Execution) {
@@ -174,6 +194,12 @@ fn without_rest(record: &ExecRecord) -> ExecRecord {
     kept
 }
 
+impl Written<'_> {
+    fn key(&self) -> merge::Key {
+        (self.directory.into(), self.file.into(), self.output.map(PathBuf::from))
+    }
+}
+
 impl Entry {
     fn written(&self) -> Option<Written<'_>> {
         let output = match &self.output {
@@ -227,7 +253,14 @@ impl<W: Write> Sink for CompileCommands<W> {
     }
 
     fn finish(&mut self, _: &End) -> io::Result<()> {
-        let mut text = json::pretty(&self.written())?;
+        let new = self.written();
+        if new.is_empty() && self.before.there {
+            return Ok(());
+        }
+        let replaced = new.iter().map(Written::key).collect();
+        let kept = self.before.remaining(&replaced).map(InFile::Kept);
+        let all: Vec<InFile> = kept.chain(new.into_iter().map(InFile::New)).collect();
+        let mut text = json::pretty(&all)?;
         text.push(b'\n');
         self.out.write_all(&text)?;
         self.out.flush()
@@ -239,10 +272,10 @@ impl<W: Write> Sink for CompileCommands<W> {
 
     fn remark(&self) -> Option<String> {
         if self.entries.is_empty() {
-            return Some(
-                "no compilation was executed; where all is up to date, `make -B` compiles it again"
-                    .into(),
-            );
+            let kept = if self.before.there { "; the file is left as it was" } else { "" };
+            return Some(format!(
+                "no compilation was executed{kept}; where all is up to date, `make -B` compiles it again"
+            ));
         }
         let unsaid = self.entries.iter().filter(|entry| entry.written().is_none()).count();
         (unsaid > 0).then(|| {

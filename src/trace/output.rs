@@ -50,6 +50,14 @@ impl Output {
         matches!(self, Output::Itself(target) if target.get_ref().is_terminal())
     }
 
+    /// The file that it takes the place of, if there is one.
+    pub fn replaces(&self) -> Option<&Path> {
+        match self {
+            Output::Beside { becomes, .. } => Some(becomes.as_path()).filter(|path| path.exists()),
+            Output::Itself(_) => None,
+        }
+    }
+
     fn beside(path: &Path) -> io::Result<Output> {
         let path = behind_links(path)?;
         // What refuses is the folder; the other name that the file has meanwhile is nobody's business.

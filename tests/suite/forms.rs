@@ -54,10 +54,12 @@ fn how_json_is_written_is_refused_for_what_is_none_before_anything_is_done() {
         ("html", "--env=diff", "as differences to that of COMMAND"),
         ("compile-commands", "--env=diff", "no environment is written there"),
         ("json-stream", "--pretty", "leave it away"),
+        ("json-stream", "--fresh", "omit it"),
     ] {
         let said = |stderr: &str| {
             let option = option.split('=').next().unwrap();
-            let error = format!("error: {option} is for --format json");
+            let of = if option == "--fresh" { "compile-commands" } else { "json" };
+            let error = format!("error: {option} is for --format {of}");
             assert!(stderr.contains(&error) && stderr.contains(hint), "{format}: {stderr}");
         };
         let collect = ["collect", "-F", format, option, "-o", "file", "--", "touch", "ran"];
