@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use nix::unistd::{Pid as NixPid, setpgid};
 
+use crate::procfs::{self, Stat};
 use crate::sys::{self, Pid};
 
 /// The hidden subcommand that [`run`]s.
@@ -78,16 +79,26 @@ impl Guardian {
         Ok(guardian)
     }
 
-    /// Tells it of a process that is still held, and waits until it has it.
+    /// Tells it of a process that is still held, and waits until it has it. On an error it does not answer for it.
     pub fn watch(&mut self, pid: Pid) -> io::Result<()> {
+        let start_time = match Stat::read(pid) {
+            Ok(stat) => stat.start_time,
+            Err(error) if procfs::says_gone(pid, &error) => return Ok(()),
+            Err(error) => return Err(error),
+        };
         let socket = self.socket.as_mut().ok_or(io::ErrorKind::NotConnected)?;
-        writeln!(socket, "+{pid}")?;
+        writeln!(socket, "+{pid} {start_time}")?;
         self.answer()
     }
 
     fn answer(&mut self) -> io::Result<()> {
         let socket = self.socket.as_mut().ok_or(io::ErrorKind::NotConnected)?;
-        socket.read_exact(&mut [0])
+        let mut errno = [0; size_of::<i32>()];
+        socket.read_exact(&mut errno)?;
+        match i32::from_ne_bytes(errno) {
+            0 => Ok(()),
+            errno => Err(io::Error::from_raw_os_error(errno)),
+        }
     }
 
     /// Tells it that a process needs it no more.
@@ -117,23 +128,31 @@ pub fn run(kernel: Option<(RawFd, RawFd)>) -> io::Result<()> {
     let member = sys::stand_in()?;
     setpgid(NixPid::from_raw(0), NixPid::from_raw(0))?;
     let mut answers = File::from(OwnedFd::from(socket.try_clone()?));
+    // Answers may reach nobody any more: that is when there is something to do.
+    let mut answer = |errno: i32| drop(answers.write_all(&errno.to_ne_bytes()));
     if kernel.is_some() {
-        // Answers may reach nobody any more: that is when there is something to do.
-        let _ = answers.write_all(b"!");
+        answer(0);
     }
     let mut watched: HashMap<Pid, OwnedFd> = HashMap::new();
     for line in BufReader::new(socket).lines().map_while(Result::ok) {
-        let Ok(pid) = line.get(1..).unwrap_or_default().parse::<Pid>() else { continue };
-        if line.starts_with('+') {
-            if let Ok(pidfd) = sys::pidfd_open(pid) {
-                watched.insert(pid, pidfd);
-            }
-            let _ = answers.write_all(b"!");
-        } else {
+        let mut words = line.get(1..).unwrap_or_default().split(' ');
+        let Some(Ok(pid)) = words.next().map(str::parse::<Pid>) else { continue };
+        if !line.starts_with('+') {
             watched.remove(&pid);
+            continue;
         }
+        let start_time = words.next().and_then(|word| word.parse().ok()).unwrap_or_default();
+        answer(match procfs::pidfd_since(pid, start_time) {
+            Ok(pidfd) => {
+                watched.insert(pid, pidfd);
+                0
+            }
+            // Of one that has ended there is nothing to answer for.
+            Err(error) if procfs::says_gone(pid, &error) => 0,
+            Err(error) => error.raw_os_error().unwrap_or(libc::EIO),
+        });
     }
-    for pidfd in watched.values() {
+    for (_, pidfd) in watched.drain() {
         let _ = sys::pidfd_send_signal(pidfd.as_fd(), libc::SIGCONT);
     }
     #[cfg(feature = "ebpf")]

@@ -1,5 +1,6 @@
 //! A hit and its stages: waiting, (launching,) parked, attached, over. Each passage is one function.
 
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::process::Child;
@@ -24,8 +25,8 @@ const SHIM_COMES: Duration = Duration::from_secs(20);
 /// How long after the first thread a debugger may attach to the last one.
 const THREADS_FOLLOW: Duration = Duration::from_secs(5);
 
-fn is_traced(tid: &Pid) -> bool {
-    Status::read(*tid).is_ok_and(|status| status.tracer != 0)
+fn is_traced(tid: &Pid) -> io::Result<bool> {
+    Status::read(*tid).map(|status| status.tracer != 0)
 }
 
 /// The status of a process: of its first thread, or where that has ended, of another one, which is traced if any is.
@@ -40,12 +41,17 @@ fn status_of(pid: Pid) -> Option<Status> {
 
 /// Whether every thread of a process is traced.
 fn has_all_threads(pid: Pid) -> bool {
-    procfs::threads(pid).is_ok_and(|threads| threads.iter().all(is_traced))
+    procfs::threads(pid)
+        .is_ok_and(|threads| threads.iter().all(|tid| is_traced(tid).unwrap_or(false)))
 }
 
-/// Whether any of them still is.
+/// Whether any of them still is, for all that is known.
 fn has_some_thread(pid: Pid) -> bool {
-    procfs::threads(pid).is_ok_and(|threads| threads.iter().any(is_traced))
+    let is = |tid: &Pid| is_traced(tid).unwrap_or_else(|error| !procfs::says_gone(*tid, &error));
+    match procfs::threads(pid) {
+        Ok(threads) => threads.iter().any(is),
+        Err(error) => !procfs::says_gone(pid, &error),
+    }
 }
 
 /// A match that was taken.
@@ -117,7 +123,7 @@ pub struct Parked {
 /// A debugger that we started.
 pub struct Debugger {
     pub pid: Pid,
-    pidfd: Option<OwnedFd>,
+    pidfd: OwnedFd,
     /// By which descriptor it has the process, if it does not attach by ptrace.
     ready_fd: Option<String>,
     /// Where it gives the process back: its source's claim. Until then the process gets no SIGCONT.
@@ -125,8 +131,12 @@ pub struct Debugger {
 }
 
 impl Debugger {
-    pub fn new(pid: Pid, ready_fd: Option<String>, lent: Option<Lent>) -> Debugger {
-        Debugger { pid, pidfd: sys::pidfd_open(pid).ok(), ready_fd, lent }
+    pub fn new(
+        (pid, pidfd): (Pid, OwnedFd),
+        ready_fd: Option<String>,
+        lent: Option<Lent>,
+    ) -> Debugger {
+        Debugger { pid, pidfd, ready_fd, lent }
     }
 
     /// Whether it has the process without tracing it: it holds the descriptor, and waits for what
@@ -143,7 +153,7 @@ impl Debugger {
     }
 
     fn ended(&self) -> bool {
-        self.pidfd.as_ref().is_none_or(is_readable)
+        is_readable(&self.pidfd)
     }
 }
 
@@ -297,7 +307,7 @@ impl Hit {
     fn take_back(&self, lent: Lent) -> Option<NotHeld> {
         let taken = match self.pidfd.try_clone() {
             Ok(pidfd) => lent.take_back(pidfd).map(Held::release),
-            Err(_) => Err(NotHeld::Gone),
+            Err(error) => Err(NotHeld::by(self.pid, &error)),
         };
         if taken.is_err() {
             self.send_continue();
@@ -361,8 +371,11 @@ impl Hit {
         let Stage::Parked(parked) = &mut self.stage else { return None };
         // Asked before the process is looked at: what ends after that is seen the next time.
         let debugger_ended = parked.debugger.as_ref().is_some_and(Debugger::ended);
-        let status = status_of(self.pid)?;
-        if status.tracer != 0 || parked.debugger.as_ref().is_some_and(Debugger::is_ready) {
+        // What cannot be read now may be the next time; the deadline holds all the same.
+        let status = status_of(self.pid);
+        if status.is_some_and(|status| status.tracer != 0)
+            || parked.debugger.as_ref().is_some_and(Debugger::is_ready)
+        {
             // A thread that is about to die must be in the debugger's hands before it goes on.
             let attaching = *parked.attaching.get_or_insert_with(Instant::now);
             if self.program.happened.is_some()
@@ -382,7 +395,8 @@ impl Hit {
         }
         let settled = debugger_ended || parked.since.elapsed() > Duration::from_secs(1);
         // Looked at twice: the stop may come into force while the status is read.
-        if settled && !status.stops() && !status_of(self.pid)?.stops() {
+        let runs = |status: Option<Status>| status.is_some_and(|status| !status.stops());
+        if settled && runs(status) && runs(status_of(self.pid)) {
             // Somebody has set it going: perhaps a debugger that has come and gone between two looks.
             let lent = parked.debugger.take().and_then(|debugger| debugger.lent);
             return Some(self.debugger_gone(lent));

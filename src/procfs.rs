@@ -13,6 +13,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::{Duration, SystemTime};
 
 use crate::cgroup::Cgroup;
@@ -124,12 +125,48 @@ impl Stat {
     }
 }
 
-/// A pidfd of the process that began at this time, in nanoseconds since boot; `None` if it is no more,
-/// whoever has its number by now.
-pub fn pidfd_of(pid: Pid, began: u64) -> Option<OwnedFd> {
-    let pidfd = sys::pidfd_open(pid).ok()?;
-    let stat = Stat::read(pid).ok()?;
-    (stat.start_time == sys::to_clock_ticks(began)).then_some(pidfd)
+/// A pidfd of the process that began at this time, in nanoseconds since boot; the error is ESRCH if it is no
+/// more, whoever has its number by now.
+pub fn pidfd_of(pid: Pid, began: u64) -> io::Result<OwnedFd> {
+    pidfd_since(pid, sys::to_clock_ticks(began))
+}
+
+/// The same with its [`Stat::start_time`].
+pub fn pidfd_since(pid: Pid, start_time: u64) -> io::Result<OwnedFd> {
+    let pidfd = sys::pidfd_open(pid)?;
+    match Stat::read(pid)?.start_time == start_time {
+        true => Ok(pidfd),
+        false => Err(io::Error::from_raw_os_error(libc::ESRCH)),
+    }
+}
+
+/// The last error that said that no more files can be opened, or 0.
+static EXHAUSTED: AtomicI32 = AtomicI32::new(0);
+
+/// Notes an error of reading in /proc, for [`exhausted`].
+pub fn note_error(error: &io::Error) {
+    if let Some(errno @ (libc::EMFILE | libc::ENFILE)) = error.raw_os_error() {
+        EXHAUSTED.store(errno, Ordering::Relaxed);
+    }
+}
+
+/// The error for which something could not be read so far, if it is that no more files could be opened.
+pub fn exhausted() -> Option<i32> {
+    Some(EXHAUSTED.load(Ordering::Relaxed)).filter(|&errno| errno != 0)
+}
+
+/// Whether an error about a task means that it is no more. Any other error, such as that there are no descriptors
+/// left, says nothing about the task.
+pub fn says_gone(pid: Pid, error: &io::Error) -> bool {
+    note_error(error);
+    let exists =
+        || !matches!(sys::kill(pid, 0), Err(error) if error.raw_os_error() == Some(libc::ESRCH));
+    match error.raw_os_error() {
+        Some(libc::ESRCH) => true,
+        // Or /proc hides it from us.
+        Some(libc::ENOENT) => !exists(),
+        _ => false,
+    }
 }
 
 /// When a process began, by the clock on the wall.
@@ -315,13 +352,13 @@ pub fn threads(pid: Pid) -> io::Result<Vec<Pid>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(path(pid, "task"))? {
         let Ok(tid) = entry?.file_name().to_string_lossy().parse::<Pid>() else { continue };
+        let text = match fs::read(path(pid, &format!("task/{tid}/stat"))) {
+            Ok(text) => text,
+            Err(error) if says_gone(tid, &error) => continue,
+            Err(error) => return Err(error),
+        };
         // A leader that has ended stays until the last thread has.
-        let ended = |stat: Stat| matches!(stat.state, b'Z' | b'X');
-        if fs::read(path(pid, &format!("task/{tid}/stat")))
-            .ok()
-            .and_then(|text| parse_stat(&text))
-            .is_some_and(|stat| !ended(stat))
-        {
+        if parse_stat(&text).is_some_and(|stat| !matches!(stat.state, b'Z' | b'X')) {
             found.push(tid);
         }
     }

@@ -69,6 +69,8 @@ pub struct Session {
     clocks: Vec<Pid>,
     /// Tracers that were told of, see `unfollowed`.
     tracers: Vec<Pid>,
+    /// Whether it was said that a limit is used up.
+    hinted_at_limit: bool,
     /// The status to exit with, once it is known.
     status: Option<u8>,
     /// Set when all is to be let go.
@@ -126,6 +128,7 @@ pub fn run(mut config: config::Session, report: Report) -> Result<u8, Trouble> {
         counts: Counts::default(),
         clocks: Vec::new(),
         tracers: Vec::new(),
+        hinted_at_limit: false,
         status: None,
         ending: false,
     };
@@ -203,7 +206,15 @@ impl Session {
     fn notice(&mut self, notice: Notice) -> Result<(), Trouble> {
         match notice {
             Notice::Source(SourceEvent::Started(pid, _)) => {
-                self.command = sys::pidfd_open(pid).ok().map(|pidfd| (pid, pidfd));
+                self.command = match sys::pidfd_open(pid) {
+                    Ok(pidfd) => Some((pid, pidfd)),
+                    Err(error) if error.raw_os_error() == Some(libc::ESRCH) => None,
+                    Err(error) => {
+                        return Err(Trouble::new(format!(
+                            "cannot wait for the end of COMMAND, process {pid}: {error}"
+                        )));
+                    }
+                };
             }
             Notice::Source(SourceEvent::CommandEnded(status)) => self.command_ended(status),
             Notice::Source(SourceEvent::NotStarted(error)) => {
@@ -272,6 +283,9 @@ impl Session {
         if let Some(why) = why {
             self.counts.matches += 1;
             self.report.hit(format!("{}: not held, {}", line(program), unfollowed::words(why)));
+            if let NotHeld::Failed(errno) = why {
+                self.hint_at_limit(errno);
+            }
         } else if !self.is_surplus() {
             self.counts.taken += 1;
             self.report.hit(line(program));

@@ -32,6 +32,7 @@ use crate::dump::{Focus, Prepared};
 use crate::event::{Begun, Ended, Facts};
 use crate::judge::Candidate;
 use crate::moment::Happened;
+use crate::procfs;
 use crate::source::recorded::Recorded;
 use crate::sys::Pid;
 use crate::wrapped::{WrapError, WrapOrder};
@@ -103,6 +104,7 @@ pub struct Totals {
 /// The source's side of a [`Stop`].
 pub trait Control {
     fn release(&mut self, pid: Pid);
+    /// On an error it is as it was, and is released.
     fn hold(&mut self, pid: Pid) -> Result<Held, NotHeld>;
     /// The same at an exec after which more may count: it is followed if the source lets it run.
     fn hold_and_follow(&mut self, pid: Pid, _: Arc<Candidate>) -> Result<Held, NotHeld> {
@@ -162,18 +164,21 @@ impl<'a> Stop<'a> {
     /// Keeps the process where it is, and has the judge told of what happens to it once it is let run. Who
     /// is given it by [`Held::park`] has it alone.
     pub fn hold_and_follow(mut self, candidate: Arc<Candidate>) -> Result<Held, NotHeld> {
-        match self.control.take() {
-            Some(control) => control.hold_and_follow(self.pid, candidate),
-            None => Err(NotHeld::Gone),
-        }
+        self.hold_by(|control, pid| control.hold_and_follow(pid, candidate))
     }
 
     /// Keeps the process where it is.
     pub fn hold(mut self) -> Result<Held, NotHeld> {
-        match self.control.take() {
-            Some(control) => control.hold(self.pid),
-            None => Err(NotHeld::Gone),
-        }
+        self.hold_by(|control, pid| control.hold(pid))
+    }
+
+    /// Whatever the error is, the process does not stay in its stop.
+    fn hold_by(
+        &mut self,
+        hold: impl FnOnce(&mut dyn Control, Pid) -> Result<Held, NotHeld>,
+    ) -> Result<Held, NotHeld> {
+        let Some(control) = self.control.take() else { return Err(NotHeld::Gone) };
+        hold(control, self.pid).inspect_err(|_| control.release(self.pid))
     }
 }
 
@@ -198,6 +203,18 @@ pub enum NotHeld {
     StoppedElsewhere,
     /// The kernel does not let us trace it, with this error.
     Refused(i32),
+    /// Something that is needed to hold it has failed with this error, which says nothing of the process.
+    Failed(i32),
+}
+
+impl NotHeld {
+    /// What an error about a process means for its hold.
+    pub fn by(pid: Pid, error: &io::Error) -> NotHeld {
+        match procfs::says_gone(pid, error) {
+            true => NotHeld::Gone,
+            false => NotHeld::Failed(error.raw_os_error().unwrap_or(libc::EIO)),
+        }
+    }
 }
 
 /// A process that is stopped and owned by its source.
@@ -368,4 +385,14 @@ pub enum ParkError {
     Leaving,
     #[error("the kernel refused: {0}")]
     Refused(#[from] io::Error),
+}
+
+impl ParkError {
+    /// What an error about a process means for its passage.
+    pub fn by(pid: Pid, error: io::Error) -> ParkError {
+        match procfs::says_gone(pid, &error) {
+            true => ParkError::Gone,
+            false => ParkError::Refused(error),
+        }
+    }
 }

@@ -5,9 +5,9 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::PoisonError;
 
-use super::Session;
-use super::handover::end_shim;
+use super::handover::{self, end_shim};
 use super::stages::{End, What};
+use super::{Session, unfollowed};
 use crate::diagnose::{Circumstances, refusal};
 use crate::escape;
 use crate::hits::Stage;
@@ -107,10 +107,30 @@ impl Session {
             return;
         }
         if tally.undecided > 0 {
-            let (why, hint) = if self.config.filter.asks_for_containers() && !sees_whole_cgroups() {
+            let limit = crate::procfs::exhausted().filter(|_| tally.faults.is_empty());
+            let (why, hint) = if let Some(errno) = limit {
+                (
+                    "no more files could be opened to read them",
+                    if errno == libc::EMFILE {
+                        unfollowed::RAISE_OWN
+                    } else {
+                        unfollowed::RAISE_ALL
+                    },
+                )
+            } else if !tally.faults.is_empty() {
+                (
+                    "the kernel's records of them are not whole (-v says what is missing)",
+                    "a filter on basename or comm lets the kernel record fewer execs",
+                )
+            } else if self.config.filter.asks_for_containers() && !sees_whole_cgroups() {
                 (
                     "tracexec runs in a container itself, whose id cannot be seen from inside",
                     "run tracexec outside of it, or do without `container` in the filter",
+                )
+            } else if handover::privileged() {
+                (
+                    "what the filter asks of them could not be read, as of a process that has just ended",
+                    "tests on basename, comm and argv need the least to be read",
                 )
             } else {
                 (

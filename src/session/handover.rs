@@ -15,7 +15,7 @@ use crate::launcher::place::{self, Place};
 use crate::launcher::shim::Order;
 use crate::procfs::Status;
 use crate::source::{Admit, ParkError};
-use crate::sys::Pid;
+use crate::sys::{self, Pid};
 
 impl Session {
     /// Opens as many waiting hits as there is room for.
@@ -42,7 +42,10 @@ impl Session {
             _ => {}
         }
         if let Err(error) = self.guard(self.hits[index].pid) {
-            self.failed(index, &format!("cannot start the guardian: {error}"));
+            self.runs_on(index, &format!("no guardian can answer for it: {error}"));
+            if let Some(errno) = error.raw_os_error() {
+                self.hint_at_limit(errno);
+            }
             return;
         }
         if to_save {
@@ -138,14 +141,24 @@ impl Session {
     }
 
     fn hand_over(&mut self, debugger: Pid, id: u64) -> Result<Order, String> {
+        let index = self
+            .hits
+            .iter()
+            .position(|hit| hit.id == id && matches!(hit.stage, Stage::Launching(_)))
+            .ok_or("it waits for no debugger any more")?;
+        // Without one its end would go unseen.
+        let pidfd = match sys::pidfd_open(debugger) {
+            Ok(pidfd) => pidfd,
+            Err(error) => {
+                let why = format!("cannot watch the debugger, process {debugger}: {error}");
+                self.failed(index, &why);
+                return Err(why);
+            }
+        };
         let Action::Debugger(choice, _) = &self.config.action else {
             return Err("this session starts no debuggers".into());
         };
-        let hit = self
-            .hits
-            .iter_mut()
-            .find(|hit| hit.id == id && matches!(hit.stage, Stage::Launching(_)))
-            .ok_or("it waits for no debugger any more")?;
+        let hit = &mut self.hits[index];
         let Stage::Launching(launching) = &hit.stage else { return Err(String::new()) };
         let place = launching.place.terminal.name.clone();
         let held = hit.take_held().ok_or("it is not held any more")?;
@@ -179,7 +192,7 @@ impl Session {
                 let then = recipe.then(&values);
                 let ready_fd = recipe.debugger.ready_fd.clone();
                 hit.parked(
-                    Some(Debugger::new(debugger, ready_fd, lent)),
+                    Some(Debugger::new((debugger, pidfd), ready_fd, lent)),
                     self.config.attach_timeout,
                 );
                 self.stages.tell(hit, What::Parked);
@@ -253,13 +266,16 @@ impl Session {
         self.report.hint(format!("let it run on with: tracexec release {}", hit.pid));
     }
 
-    pub(super) fn not_parked(&self, what: &str, pid: Pid, error: &ParkError) {
+    pub(super) fn not_parked(&mut self, what: &str, pid: Pid, error: &ParkError) {
         self.report.warn(format!("{what}: not handed over, {error}"));
-        if let ParkError::Refused(error) = error
-            && error.raw_os_error() == Some(libc::EPERM)
-        {
-            let found = diagnose::refusal(&diagnose::Circumstances::of(pid));
-            self.report.hint(format!("{}; {}", found.cause, found.hint));
+        let ParkError::Refused(error) = error else { return };
+        match error.raw_os_error() {
+            Some(libc::EPERM) => {
+                let found = diagnose::refusal(&diagnose::Circumstances::of(pid));
+                self.report.hint(format!("{}; {}", found.cause, found.hint));
+            }
+            Some(errno) => self.hint_at_limit(errno),
+            None => {}
         }
     }
 
@@ -313,7 +329,7 @@ impl Session {
             && let Some(shim) = &self.hits[index].shim
         {
             // It leads a session of its own; until it is waited for, the number is its.
-            let _ = crate::sys::kill(-(shim.id() as Pid), libc::SIGKILL);
+            let _ = sys::kill(-(shim.id() as Pid), libc::SIGKILL);
         }
     }
 
@@ -330,21 +346,25 @@ impl Session {
         }
     }
 
+    /// A hit that got no debugger runs on.
+    fn runs_on(&mut self, index: usize, why: &str) {
+        let hit = &mut self.hits[index];
+        let pid = hit.pid;
+        hit.let_run();
+        self.stages.tell(hit, What::Over(End::Released, Some(why)));
+        self.report.warn(format!("{}: {why}; it runs on", line(&hit.program)));
+        self.release_guard(pid);
+    }
+
     /// A hit that got no debugger: it runs on, or stays for somebody to attach by hand.
     pub(super) fn failed(&mut self, index: usize, why: &str) {
-        let hit = &mut self.hits[index];
-        let what = line(&hit.program);
-        let keep = self.config.on_failure == OnFailure::Hold;
-        let pid = hit.pid;
-        if !keep {
-            hit.let_run();
-            self.stages.tell(hit, What::Over(End::Released, Some(why)));
-            self.release_guard(pid);
-            self.report.warn(format!("{what}: {why}; it runs on"));
+        if self.config.on_failure != OnFailure::Hold {
+            self.runs_on(index, why);
             self.report.hint("--on-launch-failure hold keeps it; -v tells more");
             return;
         }
-        self.report.warn(format!("{what}: {why}"));
+        let hit = &mut self.hits[index];
+        self.report.warn(format!("{}: {why}", line(&hit.program)));
         if matches!(hit.stage, Stage::Parked(_)) {
             hit.parked(None, None);
             self.stages.tell(hit, What::ParkedStill(why));
@@ -394,7 +414,7 @@ fn listens(listen: &Listen, pid: Pid, port: u16) -> String {
 /// Ends what runs in our terminal, or writes to our standard error, on behalf of a hit.
 pub(super) fn end_shim(hit: &mut Hit) {
     if let Some(mut shim) = hit.shim.take() {
-        let _ = crate::sys::kill(shim.id() as Pid, libc::SIGTERM);
+        let _ = sys::kill(shim.id() as Pid, libc::SIGTERM);
         let _ = shim.wait();
     }
 }

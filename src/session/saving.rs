@@ -90,10 +90,16 @@ impl Session {
                 return self.not_parked(&what, pid, &error);
             }
         };
-        let Ok(pidfd) = hit.pidfd.try_clone() else {
+        let pidfd = match hit.pidfd.try_clone() {
+            Ok(pidfd) => pidfd,
             // Without descriptors there is nothing to save into, either.
-            hit.send_continue();
-            return self.release_guard(pid);
+            Err(error) => {
+                hit.send_continue();
+                let error = ParkError::by(pid, error);
+                self.stages.tell(hit, What::Over((&error).into(), Some(&error.to_string())));
+                self.release_guard(pid);
+                return self.not_parked(&what, pid, &error);
+            }
         };
         let cancelled = Arc::new(AtomicBool::new(false));
         hit.stage = Stage::Saving(Saving { lent, cancelled: Arc::clone(&cancelled) });
@@ -149,12 +155,18 @@ impl Session {
         hit.folder = saved.folder;
         let (stage, why) = match waiting(hit, lent, is_waited_for) {
             Ok((held, why)) => (Stage::Waiting(held), why),
-            Err(_) => {
+            Err(error) => {
                 hit.send_continue();
-                (Stage::Over, None)
+                (Stage::Over, Some(NotHeld::by(hit.pid, &error)))
             }
         };
         hit.stage = stage;
+        if let Stage::Over = hit.stage {
+            let pid = hit.pid;
+            self.stages.tell(hit, What::Over(End::Released, None));
+            self.release_guard(pid);
+        }
+        let Some(hit) = self.hits.iter().find(|hit| hit.id == id) else { return };
         if let Some(why) = why {
             let program = hit.program.clone();
             self.not_followed(&program, why);

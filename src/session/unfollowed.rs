@@ -7,6 +7,11 @@ use crate::procfs::{self, Status};
 use crate::source::NotHeld;
 use crate::sys::Pid;
 
+/// What to do where the limit of our own open files is used up, and where the machine's is.
+pub(super) const RAISE_OWN: &str = "tracexec may not open more files: raise its limit (ulimit -n), or have fewer matches at a time";
+pub(super) const RAISE_ALL: &str =
+    "the machine may not open more files: raise fs.file-max, see proc_sys_fs(5)";
+
 /// Why a process could not be held.
 pub(super) fn words(why: NotHeld) -> String {
     match why {
@@ -19,10 +24,26 @@ pub(super) fn words(why: NotHeld) -> String {
             let error = std::io::Error::from_raw_os_error(errno);
             format!("the kernel does not let us trace it: {error}")
         }
+        NotHeld::Failed(errno) => {
+            let error = std::io::Error::from_raw_os_error(errno);
+            format!("tracexec could not look at it: {error}")
+        }
     }
 }
 
 impl Session {
+    /// Says once which limit is used up, if an error comes of that.
+    pub(super) fn hint_at_limit(&mut self, errno: i32) {
+        let hint = match errno {
+            libc::EMFILE => RAISE_OWN,
+            libc::ENFILE => RAISE_ALL,
+            _ => return,
+        };
+        if !std::mem::replace(&mut self.hinted_at_limit, true) {
+            self.report.hint(hint);
+        }
+    }
+
     /// Says why nothing will be seen of what comes to a program. Of those of one tracer, which may be many,
     /// the first is enough, as of those of none.
     pub(super) fn not_followed(&mut self, program: &Program, why: NotHeld) {
@@ -38,6 +59,9 @@ impl Session {
         }
         self.tracers.push(tracer);
         self.report.warn(text);
+        if let NotHeld::Failed(errno) = why {
+            self.hint_at_limit(errno);
+        }
         if let NotHeld::Refused(_) = why {
             let capable = Status::own().is_ok_and(|status| status.may_trace_anything());
             self.report.hint(if capable {

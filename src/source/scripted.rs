@@ -49,7 +49,7 @@ impl Control for Scripted {
     }
 
     fn hold(&mut self, pid: Pid) -> Result<Held, NotHeld> {
-        let descriptor = File::open("/dev/null").map_err(|_| NotHeld::Gone)?;
+        let descriptor = File::open("/dev/null").map_err(|error| NotHeld::by(pid, &error))?;
         Ok(Held::new(pid, descriptor.into(), Arc::new(self.clone())))
     }
 }

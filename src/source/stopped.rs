@@ -44,7 +44,7 @@ pub struct StoppedProcess {
     pid: Pid,
     place: Option<Place>,
     read: ReadVectors,
-    vectors: Option<Result<Box<dyn Vectors>, ()>>,
+    vectors: Option<io::Result<Box<dyn Vectors>>>,
     argv: Option<Reading<Strings>>,
     filename: Option<Reading<Vec<u8>>>,
     exe: Option<Reading<Vec<u8>>>,
@@ -59,7 +59,7 @@ pub struct StoppedProcess {
 }
 
 fn reading<T>(result: io::Result<T>) -> Reading<T> {
-    result.map_or(Reading::Unknown, Reading::Known)
+    result.inspect_err(procfs::note_error).map_or(Reading::Unknown, Reading::Known)
 }
 
 fn lend<T: AsRef<B>, B: ?Sized>(kept: &Reading<T>) -> Reading<&B> {
@@ -92,13 +92,24 @@ impl StoppedProcess {
         }
     }
 
-    fn vectors(&mut self) -> Option<&mut Box<dyn Vectors>> {
-        let (pid, read) = (self.pid, self.read);
-        self.vectors.get_or_insert_with(|| read(pid).map_err(drop)).as_mut().ok()
+    /// What `read` finds in the vectors.
+    fn vector<'a>(
+        &'a mut self,
+        read: impl FnOnce(&'a mut dyn Vectors) -> io::Result<&'a [u8]>,
+    ) -> Reading<&'a [u8]> {
+        let (pid, begin) = (self.pid, self.read);
+        match self.vectors.get_or_insert_with(|| begin(pid)) {
+            Ok(vectors) => reading(read(vectors.as_mut())),
+            Err(error) => {
+                procfs::note_error(error);
+                Reading::Unknown
+            }
+        }
     }
 
     fn status(&self) -> Option<&Status> {
-        self.status.get_or_init(|| Status::read(self.pid).ok()).as_ref()
+        let read = || Status::read(self.pid).inspect_err(procfs::note_error).ok();
+        self.status.get_or_init(read).as_ref()
     }
 
     /// The file that was passed to exec, as the process itself would find it.
@@ -137,31 +148,21 @@ impl StoppedProcess {
 impl Facts for StoppedProcess {
     fn argv(&mut self) -> Reading<&Strings> {
         if self.argv.is_none() {
-            let read = self.vectors().map(|vectors| vectors.argv().map(<[u8]>::to_vec));
-            self.argv = Some(match read {
-                Some(Ok(block)) => Reading::Known(Strings::from_block(block)),
-                _ => Reading::Unknown,
-            });
+            let read = self.vector(|vectors| vectors.argv()).map(<[u8]>::to_vec);
+            self.argv = Some(read.map(Strings::from_block));
         }
         lend_ref(self.argv.as_ref())
     }
 
     fn env(&mut self, name: &[u8]) -> Reading<&[u8]> {
-        match self.vectors().map(|vectors| vectors.environment()) {
-            Some(Ok(block)) => {
-                procfs::variable(block, name).map_or(Reading::Missing, Reading::Known)
-            }
-            _ => Reading::Unknown,
-        }
+        self.vector(|vectors| vectors.environment()).and_then(|block| {
+            procfs::variable(block, name).map_or(Reading::Missing, Reading::Known)
+        })
     }
 
     fn filename(&mut self) -> Reading<&[u8]> {
         if self.filename.is_none() {
-            let read = self.vectors().map(|vectors| vectors.filename().map(<[u8]>::to_vec));
-            self.filename = Some(match read {
-                Some(Ok(name)) => Reading::Known(name),
-                _ => Reading::Unknown,
-            });
+            self.filename = Some(self.vector(|vectors| vectors.filename()).map(<[u8]>::to_vec));
         }
         self.filename.as_ref().map_or(Reading::Unknown, lend)
     }
@@ -196,11 +197,8 @@ impl Facts for StoppedProcess {
             .as_ref()
             .is_some_and(|fd| matches!(fd, Reading::Known(fd) if fd.number == number));
         if !kept {
-            self.fd = Some(match procfs::fd(self.pid, number) {
-                Ok(Some(fd)) => Reading::Known(fd),
-                Ok(None) => Reading::Missing,
-                Err(_) => Reading::Unknown,
-            });
+            let read = reading(procfs::fd(self.pid, number));
+            self.fd = Some(read.and_then(|fd| fd.map_or(Reading::Missing, Reading::Known)));
         }
         lend_ref(self.fd.as_ref())
     }

@@ -23,6 +23,7 @@ mod doctor;
 mod editors;
 mod elevate;
 mod execs;
+mod exhausted;
 mod filter_cases;
 mod filter_cgroups;
 mod filter_moments;

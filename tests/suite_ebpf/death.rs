@@ -244,7 +244,9 @@ fn a_guardian_whose_tracexec_died_before_the_answer_lets_run_what_it_was_told_of
     crate::support::signal_process(sleep.pid(), libc::SIGSTOP);
     eventually("the stop", || (state(sleep.pid()) == Some('T')).then_some(()));
     let (mut ours, theirs) = UnixStream::pair().unwrap();
-    writeln!(ours, "+{}", sleep.pid()).unwrap();
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", sleep.pid())).unwrap();
+    let start_time = stat.rsplit_once(") ").unwrap().1.split(' ').nth(19).unwrap();
+    writeln!(ours, "+{} {start_time}", sleep.pid()).unwrap();
     drop(ours);
     let mut guardian = Command::new(crate::support::TRACEXEC);
     world.prepare(&mut guardian);

@@ -34,6 +34,8 @@ mod death_over_ebpf;
 mod debuggers;
 #[path = "../suite/execs.rs"]
 mod execs;
+#[path = "../suite/exhausted.rs"]
+mod exhausted;
 #[path = "../suite/gdb.rs"]
 mod gdb;
 #[path = "../suite/letting_go.rs"]

@@ -52,7 +52,10 @@ fn release_all(slots: &SharedWords) {
 }
 
 fn release(tgid: Pid, start_time: u64) {
-    if let Some(pidfd) = procfs::pidfd_of(tgid, start_time) {
-        let _ = sys::pidfd_send_signal(pidfd.as_fd(), libc::SIGCONT);
-    }
+    let _ = match procfs::pidfd_of(tgid, start_time) {
+        Ok(pidfd) => sys::pidfd_send_signal(pidfd.as_fd(), libc::SIGCONT),
+        Err(error) if procfs::says_gone(tgid, &error) => Ok(()),
+        // Without descriptors there is nothing but its number.
+        Err(_) => sys::kill(tgid, libc::SIGCONT),
+    };
 }

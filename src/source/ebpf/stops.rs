@@ -145,8 +145,15 @@ impl Stops {
         self.forget(stopped.slot);
     }
 
-    /// The same at an exec that was held, with what is to be followed from there.
-    fn begin(&self, pid: Pid, mut stopped: Stopped) {
+    /// The same of one for which there is no pidfd, for another reason than its end. It is stopped, so that hardly
+    /// anybody else has its number; and SIGCONT does nothing to what is not stopped.
+    pub fn let_run_by_number(&self, pid: Pid, slot: u32) {
+        let _ = sys::kill(pid, libc::SIGCONT);
+        self.forget(slot);
+    }
+
+    /// The same at an exec that was to be held, with what is to be followed from there.
+    pub fn begin(&self, pid: Pid, mut stopped: Stopped) {
         if let (Some(later), Some(adopter)) = (stopped.later.take(), self.adopter.upgrade()) {
             let Later { candidate, is_command } = later;
             // Who has been seized by somebody else meanwhile is theirs.
@@ -177,7 +184,7 @@ impl Stops {
     fn wait_until_stopped(&self, pid: Pid) -> Result<(), ParkError> {
         let deadline = Instant::now() + STOPS_WITHIN;
         loop {
-            let status = Status::read(pid).map_err(|_| ParkError::Gone)?;
+            let status = Status::read(pid).map_err(|error| ParkError::by(pid, error))?;
             if let Some(signal) = status.fatal_pending() {
                 return Err(ParkError::Dying(signal));
             }

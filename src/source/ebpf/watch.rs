@@ -114,7 +114,7 @@ impl<J: Judge, E: Fn(SourceEvent)> Watch<'_, J, E> {
         for record in received.take().records {
             if let Record::Exec(event, _) = record
                 && event.stopped != 0
-                && let Some(stopped) = self.stopped(&event)
+                && let Ok(stopped) = self.stopped(&event)
             {
                 self.stops.let_run(&stopped);
             }
@@ -247,11 +247,14 @@ impl<J: Judge, E: Fn(SourceEvent)> Watch<'_, J, E> {
         });
     }
 
-    /// The process of an event, if it is still that one.
-    fn stopped(&self, event: &exec_event) -> Option<Stopped> {
+    /// The process of an event, if it is still that one. On an error it is stopped no more.
+    fn stopped(&self, event: &exec_event) -> Result<Stopped, NotHeld> {
         let found = procfs::pidfd_of(event.tgid, event.start_time);
-        if found.is_none() {
-            self.stops.forget(event.slot);
+        let found = found.map_err(|error| NotHeld::by(event.tgid, &error));
+        match found {
+            Err(NotHeld::Gone) => self.stops.forget(event.slot),
+            Err(_) => self.stops.let_run_by_number(event.tgid, event.slot),
+            Ok(_) => {}
         }
         found.map(|pidfd| Stopped { pidfd, slot: event.slot, later: None })
     }
@@ -298,7 +301,7 @@ impl<J: Judge, E: Fn(SourceEvent)> Watch<'_, J, E> {
             return;
         }
         if self.aim.wanted().is_some_and(|wanted| wanted.interpreters) {
-            let living = || procfs::pidfd_of(event.tgid, event.start_time).map(|_| event.tgid);
+            let living = || procfs::pidfd_of(event.tgid, event.start_time).ok().map(|_| event.tgid);
             record.interpreters = interpreters::of(&record, living);
         }
         if event.result != 0 {
@@ -318,7 +321,7 @@ impl<J: Judge, E: Fn(SourceEvent)> Watch<'_, J, E> {
         }
         let wanted = event.answer != answer::ANSWER_NO;
         let live = (wanted && self.aim == Aim::Stop)
-            .then(|| procfs::pidfd_of(event.tgid, event.start_time))
+            .then(|| procfs::pidfd_of(event.tgid, event.start_time).ok())
             .flatten()
             .map(|_| StoppedProcess::new(event.tgid, None, FromProc::read));
         let mut facts = Recorded::new(record, ancestry, live);
@@ -329,7 +332,10 @@ impl<J: Judge, E: Fn(SourceEvent)> Watch<'_, J, E> {
         } else if self.aim.records() {
             self.judge.recorded(facts);
         } else if event.traced != 0 || event.stops_already != 0 {
-            let mut control = Elsewhere { traced: event.traced != 0 };
+            let mut control = match event.traced {
+                0 => NotOurs(NotHeld::StoppedElsewhere),
+                _ => NotOurs(traced(event.tgid)),
+            };
             self.judge.exec(&mut facts, Stop::new(event.tgid, &mut control));
         }
         // What is left could not be stopped, which was counted.
@@ -370,8 +376,16 @@ impl<J: Judge, E: Fn(SourceEvent)> Watch<'_, J, E> {
     }
 
     fn stopped_one(&mut self, event: &exec_event, record: ExecRecord, ancestry: Box<dyn Ancestry>) {
-        let Some(stopped) = self.stopped(event) else {
-            return self.note(event, &mut Recorded::new(record, ancestry, None));
+        let stopped = match self.stopped(event) {
+            Ok(stopped) => stopped,
+            Err(why) => {
+                let mut facts = Recorded::new(record, ancestry, None);
+                self.note(event, &mut facts);
+                if why != NotHeld::Gone {
+                    self.judge.exec(&mut facts, Stop::new(event.tgid, &mut NotOurs(why)));
+                }
+                return;
+            }
         };
         if self.is_our_own(event) {
             return self.stops.let_run(&stopped);
@@ -411,9 +425,9 @@ struct Answer<'a> {
 }
 
 impl Control for Answer<'_> {
-    fn release(&mut self, _: Pid) {
+    fn release(&mut self, pid: Pid) {
         if let Some(stopped) = self.stopped.take() {
-            self.stops.let_run(&stopped);
+            self.stops.begin(pid, stopped);
         }
     }
 
@@ -427,17 +441,17 @@ impl Control for Answer<'_> {
     }
 
     fn hold(&mut self, pid: Pid) -> Result<Held, NotHeld> {
-        let status = Status::read(pid).map_err(|_| NotHeld::Gone)?;
+        let status = Status::read(pid).map_err(|error| NotHeld::by(pid, &error))?;
         if let Some(signal) = status.fatal_pending() {
-            self.release(pid);
             return Err(NotHeld::Dying(signal));
         }
-        let Some(stopped) = self.stopped.take() else { return Err(NotHeld::Gone) };
-        let Ok(pidfd) = stopped.pidfd.try_clone() else {
-            self.stops.let_run(&stopped);
-            return Err(NotHeld::Gone);
+        let pidfd = match &self.stopped {
+            Some(stopped) => stopped.pidfd.try_clone().map_err(|error| NotHeld::by(pid, &error))?,
+            None => return Err(NotHeld::Gone),
         };
-        self.stops.insert(pid, stopped);
+        if let Some(stopped) = self.stopped.take() {
+            self.stops.insert(pid, stopped);
+        }
         fault::point("held");
         Ok(Held::new(pid, pidfd, self.stops.clone()))
     }
@@ -450,28 +464,21 @@ impl Control for Answer<'_> {
     }
 }
 
-/// A process in other hands, which is never ours to stop or to let run.
-struct Elsewhere {
-    traced: bool,
+/// A process that is not ours to stop or to let run: why.
+struct NotOurs(NotHeld);
+
+fn traced(pid: Pid) -> NotHeld {
+    NotHeld::Traced(Status::read(pid).map_or(0, |status| status.tracer))
 }
 
-impl Elsewhere {
-    fn why(&self, pid: Pid) -> NotHeld {
-        match self.traced {
-            true => NotHeld::Traced(Status::read(pid).map_or(0, |status| status.tracer)),
-            false => NotHeld::StoppedElsewhere,
-        }
-    }
-}
-
-impl Control for Elsewhere {
+impl Control for NotOurs {
     fn release(&mut self, _: Pid) {}
 
-    fn follow(&mut self, pid: Pid, _: Arc<Candidate>) -> Result<(), NotHeld> {
-        Err(self.why(pid))
+    fn follow(&mut self, _: Pid, _: Arc<Candidate>) -> Result<(), NotHeld> {
+        Err(self.0)
     }
 
-    fn hold(&mut self, pid: Pid) -> Result<Held, NotHeld> {
-        Err(self.why(pid))
+    fn hold(&mut self, _: Pid) -> Result<Held, NotHeld> {
+        Err(self.0)
     }
 }

@@ -217,7 +217,10 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
 
 /// Why a process could not be seized; it runs on.
 pub(super) fn refused(pid: Pid, error: &io::Error) -> NotHeld {
-    let Ok(status) = Status::read(pid) else { return NotHeld::Gone };
+    let status = match Status::read(pid) {
+        Ok(status) => status,
+        Err(error) => return NotHeld::by(pid, &error),
+    };
     match error.raw_os_error() {
         _ if status.tracer != 0 => NotHeld::Traced(status.tracer),
         // Whoever ends cannot be seized either.

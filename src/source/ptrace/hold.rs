@@ -63,6 +63,8 @@ pub struct Hold {
     threads: HashMap<Pid, Rest>,
     /// Whether the judge has been told.
     pub announced: bool,
+    /// The error for which it cannot be held: not all of its threads are known.
+    pub failed: Option<i32>,
 }
 
 /// Whether a signal comes from what the thread itself executes, and comes again when it goes on.
@@ -95,12 +97,19 @@ impl Hold {
             Cause::Time => {}
         }
         fault::point("moment-begun");
-        Ok(Hold { candidate, happened, pid, cause, threads, announced: false })
+        Ok(Hold { candidate, happened, pid, cause, threads, announced: false, failed: None })
     }
 
     /// Stops the threads that are not on their way to it yet; how many are there.
     pub fn gather(&mut self, may_stop: impl Fn(Pid) -> bool) -> Gathered {
-        let living = procfs::threads(self.pid).unwrap_or_default();
+        let living = match procfs::threads(self.pid) {
+            Ok(living) => living,
+            Err(error) if procfs::says_gone(self.pid, &error) => Vec::new(),
+            Err(error) => {
+                self.failed = Some(error.raw_os_error().unwrap_or(libc::EIO));
+                return Gathered::All;
+            }
+        };
         if self.is_coming(self.pid) && !living.contains(&self.pid) {
             self.threads.remove(&self.pid);
         }
@@ -210,7 +219,7 @@ impl Hold {
     /// Leaves all threads in state T, traced by nobody. The process does what it was about to do when it
     /// gets SIGCONT.
     pub fn park(&self, admit: Admit) -> Result<Option<String>, ParkError> {
-        if Status::read(self.pid).map_err(|_| ParkError::Gone)?.is_killed() {
+        if Status::read(self.pid).map_err(|error| ParkError::by(self.pid, error))?.is_killed() {
             return Err(ParkError::Dying(libc::SIGKILL));
         }
         if let Cause::Last = self.cause {

@@ -96,8 +96,7 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
     /// Seizes all threads of a process that was held after its exec. It is held again before it is set going; one
     /// that somebody has set going already is followed.
     fn hold_again(&mut self, pid: Pid, mut hold: Hold) -> Result<(), NotHeld> {
-        let tids = procfs::threads(pid).unwrap_or_default().into_iter();
-        let before: Vec<Status> = tids.filter_map(|tid| Status::read(tid).ok()).collect();
+        let before = statuses(pid).map_err(|error| NotHeld::by(pid, &error))?;
         if let Some(traced) = before.iter().find(|status| status.tracer != 0) {
             return Err(NotHeld::Traced(traced.tracer));
         }
@@ -204,7 +203,10 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
                 Report::Trap => return Ok(()),
                 // The stop stays, but is no group-stop any more.
                 Report::GroupStop => {
-                    return sys::kill(pid, libc::SIGCONT).map_err(|_| NotHeld::Gone);
+                    return sys::kill(pid, libc::SIGCONT).map_err(|error| {
+                        let _ = sys::detach(pid, 0);
+                        NotHeld::by(pid, &error)
+                    });
                 }
                 Report::Ended(status) => {
                     self.ended(pid, status);
@@ -216,4 +218,13 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
             let _ = sys::cont(pid, signal);
         }
     }
+}
+
+/// What is known of each thread of a process.
+fn statuses(pid: Pid) -> io::Result<Vec<Status>> {
+    let read = |tid| match Status::read(tid) {
+        Err(error) if procfs::says_gone(tid, &error) => None,
+        result => Some(result),
+    };
+    procfs::threads(pid)?.into_iter().filter_map(read).collect()
 }

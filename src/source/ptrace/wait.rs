@@ -338,7 +338,9 @@ impl<J, E> Drop for Tracer<J, E> {
 /// Takes a process from where it waits to state T, traced by nobody. PTRACE_DETACH ignores a signal
 /// at an event stop, so the signal is sent first.
 pub(super) fn park(pid: Pid, at: At, admit: Admit) -> Result<Option<String>, ParkError> {
-    if let Some(signal) = Status::read(pid).map_err(|_| ParkError::Gone)?.fatal_pending() {
+    if let Some(signal) =
+        Status::read(pid).map_err(|error| ParkError::by(pid, error))?.fatal_pending()
+    {
         return Err(ParkError::Dying(signal));
     }
     let call = |ptracer| inject::set_ptracer(pid, ptracer, at);
@@ -422,20 +424,19 @@ impl Control for Waiting {
     }
 
     fn hold(&mut self, pid: Pid) -> Result<Held, NotHeld> {
-        let status = Status::read(pid).map_err(|_| NotHeld::Gone)?;
+        if let Some(errno) = self.holds.get(&pid).and_then(|hold| hold.failed) {
+            return Err(NotHeld::Failed(errno));
+        }
+        let status = Status::read(pid).map_err(|error| NotHeld::by(pid, &error))?;
         let dying = match self.holds.contains_key(&pid) {
             // What it dies of is what it is held for.
             true => status.is_killed().then_some(libc::SIGKILL),
             false => status.fatal_pending(),
         };
         if let Some(signal) = dying {
-            self.release(pid);
             return Err(NotHeld::Dying(signal));
         }
-        let pidfd = sys::pidfd_open(pid).map_err(|_| {
-            self.release(pid);
-            NotHeld::Gone
-        })?;
+        let pidfd = sys::pidfd_open(pid).map_err(|error| NotHeld::by(pid, &error))?;
         match self.holds.get_mut(&pid) {
             Some(hold) => self.followed.told(pid, hold.happened.what),
             None => drop(self.pids.insert(pid, At::Exec)),

@@ -1,0 +1,83 @@
+//! What comes of matches when something runs out that is needed to hold them.
+
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use crate::support::{World, eventually, finish, processes_with};
+
+/// How many matches there are at the same time.
+const MATCHES: usize = 60;
+
+/// Gives a command so many descriptors, and no privilege to have more.
+fn limit(command: &mut Command, descriptors: u64) {
+    let limit = libc::rlimit { rlim_cur: descriptors, rlim_max: descriptors };
+    // SAFETY: system calls on values of the closure's own. Who has no such capability may not drop it.
+    unsafe {
+        command.pre_exec(move || {
+            const CAP_SYS_RESOURCE: libc::c_ulong = 24;
+            libc::prctl(libc::PR_CAPBSET_DROP, CAP_SYS_RESOURCE, 0, 0, 0);
+            match libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) {
+                0 => Ok(()),
+                _ => Err(std::io::Error::last_os_error()),
+            }
+        });
+    }
+}
+
+/// A session under which as many programs match at once, named `name`.
+fn crowd(world: &World, name: &str, options: &[&str], descriptors: u64) -> Command {
+    let program = world.path(name);
+    std::fs::copy(world.fixture("hello", &[]), &program).unwrap();
+    let script = format!("for i in $(seq {MATCHES}); do '{}' & done; wait", program.display());
+    let filter = format!("basename={name}");
+    let mut words = vec!["debug", "-m", &filter];
+    words.extend(options);
+    words.extend(["--", "sh", "-c", &script]);
+    let mut command = world.tracexec(words);
+    limit(&mut command, descriptors);
+    command
+}
+
+#[test]
+fn without_descriptors_every_match_runs_on_and_the_reason_is_told() {
+    for descriptors in [40, 60] {
+        let world = World::new();
+        let name = format!("crowd-{}-{descriptors}", std::process::id());
+        let options = ["--hold", "--attach-timeout", "1"];
+        let outcome = finish(world.start(crowd(&world, &name, &options, descriptors)));
+        assert_eq!(outcome.code(), 0, "{descriptors}: {}", outcome.stderr);
+        assert_eq!(outcome.out().matches("hello\n").count(), MATCHES, "{}", outcome.stderr);
+        // None of them was killed by anybody.
+        for wrong in ["it ended already", "it ended before", "as root", "panicked"] {
+            assert!(!outcome.stderr.contains(wrong), "{descriptors}: {}", outcome.stderr);
+        }
+        assert!(outcome.stderr.contains("ulimit -n"), "{descriptors}: {}", outcome.stderr);
+        assert!(processes_with(&name).is_empty());
+    }
+}
+
+#[test]
+fn without_descriptors_the_end_of_the_session_frees_every_match() {
+    let world = World::new();
+    let name = format!("crowd-{}-end", std::process::id());
+    let mut session = world.start(crowd(&world, &name, &["--hold", "--sessions", "70"], 60));
+    session.stderr_line(": held");
+    session.signal(libc::SIGTERM);
+    let outcome = finish(session);
+    assert_eq!(outcome.code(), 128 + libc::SIGTERM, "{}", outcome.stderr);
+    eventually("the end of all", || processes_with(&name).is_empty().then_some(()));
+}
+
+#[test]
+fn without_descriptors_nothing_stays_at_a_later_moment() {
+    for moment in ["fail", "exec,fail"] {
+        let world = World::new();
+        let name = format!("crowd-{}-{}", std::process::id(), moment.len());
+        let options = ["--hold", "--attach-timeout", "1", "--on", moment];
+        let outcome = finish(world.start(crowd(&world, &name, &options, 60)));
+        assert_eq!(outcome.code(), 0, "{moment}: {}", outcome.stderr);
+        assert_eq!(outcome.out().matches("hello\n").count(), MATCHES, "{}", outcome.stderr);
+        assert!(!outcome.stderr.contains("panicked"), "{moment}: {}", outcome.stderr);
+        assert!(processes_with(&name).is_empty());
+    }
+}
