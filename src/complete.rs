@@ -142,7 +142,7 @@ fn processes(typed: &OsStr) -> Vec<CompletionCandidate> {
         if !name.as_bytes().starts_with(typed.as_bytes()) || pid == std::process::id() as Pid {
             continue;
         }
-        let line = fs::read(procfs::path(pid, "cmdline")).unwrap_or_default();
+        let line = procfs::read(pid, "cmdline").unwrap_or_default();
         if line.is_empty() {
             continue;
         }

@@ -98,8 +98,8 @@ impl Prepared {
     pub fn write(&self, file: &File, wanted: &dyn Fn() -> bool) -> Result<(), DumpError> {
         let Prepared { pid, notes, mappings } = self;
         let living = procfs::living(*pid);
-        let memory = File::open(procfs::path(living, "mem")).map_err(read("its memory"))?;
-        let pages = File::open(procfs::path(living, "pagemap")).ok();
+        let memory = procfs::open(living, "mem").map_err(read("its memory"))?;
+        let pages = procfs::open(living, "pagemap").ok();
         let filter = mappings::filter(living);
         image::Image { notes, mappings, filter, memory, pages }.write(file, wanted)
     }

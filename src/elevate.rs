@@ -5,7 +5,6 @@
 //! everybody. The ids are on the command line.
 
 use std::ffi::OsString;
-use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -110,7 +109,7 @@ impl Elevated {
 
     /// The caller's environment.
     fn environment(&self) -> Result<Vec<(OsString, OsString)>, Trouble> {
-        let block = fs::read(procfs::path(self.pid, "environ")).map_err(|error| {
+        let block = procfs::read(self.pid, "environ").map_err(|error| {
             Trouble::new(format!(
                 "--elevate: cannot read the environment of process {}, which is sudo's: {error}",
                 self.pid

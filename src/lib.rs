@@ -16,6 +16,7 @@ pub mod elevate;
 pub mod escape;
 pub mod event;
 pub mod fault;
+pub mod files;
 pub mod filter;
 #[cfg(fuzzing)]
 pub mod fuzzing;

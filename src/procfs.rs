@@ -18,6 +18,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::cgroup::Cgroup;
 use crate::event::Namespace;
+use crate::files;
 use crate::sys::{self, Pid};
 
 pub use credentials::{Credentials, credentials};
@@ -33,6 +34,25 @@ const PF_FORKNOEXEC: u32 = 0x40;
 /// `/proc/PID/NAME`.
 pub fn path(pid: Pid, name: &str) -> PathBuf {
     PathBuf::from(format!("/proc/{pid}/{name}"))
+}
+
+/// The most that is read of such a file, in bytes. A process can have its `environ` be all of its memory, see
+/// PR_SET_MM in prctl(2).
+const LARGEST: u64 = 64 << 20;
+
+/// Opens `/proc/PID/NAME`.
+pub fn open(pid: Pid, name: &str) -> io::Result<fs::File> {
+    fs::File::open(path(pid, name))
+}
+
+/// The whole of `/proc/PID/NAME`, unless it is larger than such a file is.
+pub fn read(pid: Pid, name: &str) -> io::Result<Vec<u8>> {
+    files::read_all(open(pid, name)?, LARGEST)
+}
+
+/// The same of a text.
+pub fn read_text(pid: Pid, name: &str) -> io::Result<String> {
+    files::text(read(pid, name)?)
 }
 
 /// A short file, in as few calls as can be: a size that is asked for tells nothing in /proc.
@@ -69,7 +89,7 @@ pub fn links(pid: Pid, folder: &str) -> impl Iterator<Item = Vec<u8>> {
 
 /// Whether a process waits in poll(2) or ppoll(2).
 pub fn waits_in_poll(pid: Pid) -> bool {
-    let line = fs::read_to_string(path(pid, "syscall")).unwrap_or_default();
+    let line = read_text(pid, "syscall").unwrap_or_default();
     let number = line.split(' ').next().and_then(|number| number.parse::<i64>().ok());
     number.is_some_and(|number| [libc::SYS_poll, libc::SYS_ppoll].contains(&number))
 }
@@ -99,7 +119,7 @@ pub fn as_seen_by(pid: Pid, name: &[u8]) -> PathBuf {
 
 /// `/proc/PID/comm`, without its newline.
 pub fn comm(pid: Pid) -> io::Result<Vec<u8>> {
-    let mut file = fs::File::open(path(pid, "comm"))?;
+    let mut file = open(pid, "comm")?;
     // It has 16 bytes, those of the kernel's own threads up to 64.
     let mut text = [0; 128];
     let len = file.read(&mut text)?;
@@ -120,7 +140,7 @@ pub struct Stat {
 
 impl Stat {
     pub fn read(pid: Pid) -> io::Result<Stat> {
-        let text = fs::read(path(pid, "stat"))?;
+        let text = read(pid, "stat")?;
         parse_stat(&text).ok_or_else(|| malformed("stat"))
     }
 }
@@ -226,7 +246,7 @@ pub const CAP_BPF: u64 = 1 << 39;
 
 impl Status {
     pub fn read(pid: Pid) -> io::Result<Status> {
-        Ok(parse_status(&fs::read(path(pid, "status"))?))
+        Ok(parse_status(&read(pid, "status")?))
     }
 
     /// Our own, even where /proc is that of another pid namespace.
@@ -352,7 +372,7 @@ pub fn threads(pid: Pid) -> io::Result<Vec<Pid>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(path(pid, "task"))? {
         let Ok(tid) = entry?.file_name().to_string_lossy().parse::<Pid>() else { continue };
-        let text = match fs::read(path(pid, &format!("task/{tid}/stat"))) {
+        let text = match read(pid, &format!("task/{tid}/stat")) {
             Ok(text) => text,
             Err(error) if says_gone(tid, &error) => continue,
             Err(error) => return Err(error),
@@ -393,7 +413,7 @@ pub fn sees_whole_cgroups() -> bool {
 
 /// The control groups of a process, as they are shown to us.
 pub fn cgroup(pid: Pid) -> io::Result<Cgroup> {
-    Ok(Cgroup::parse(&fs::read(path(pid, "cgroup"))?, sees_whole_cgroups()))
+    Ok(Cgroup::parse(&read(pid, "cgroup")?, sees_whole_cgroups()))
 }
 
 /// The path of a process's control group in the hierarchy of version 2, where there is that.

@@ -5,7 +5,6 @@ mod again;
 mod descriptors;
 mod script;
 
-use std::fs;
 use std::io;
 use std::path::Path;
 use std::time::SystemTime;
@@ -13,6 +12,7 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 
 use crate::event::Strings;
+use crate::files;
 use crate::json::OwnedBytes;
 use crate::judge::Program;
 use crate::launcher::vscode::again::to_execute;
@@ -27,6 +27,8 @@ pub use descriptors::Descriptor;
 /// The names of the files in a hit's folder.
 pub const RECORD: &str = "hit.json";
 pub const SCRIPT: &str = "repro.sh";
+/// The most that a record is read of, in bytes: an environment, each byte of it escaped.
+const LARGEST: u64 = 64 << 20;
 
 const UNKNOWN_CWD: &str = "the working directory could not be read: it is the present one";
 
@@ -59,7 +61,7 @@ impl Repro {
     pub fn read(pid: Pid, program: &Program, moment: &str) -> Repro {
         let living = procfs::living(pid);
         let bytes = |bytes: &[u8]| OwnedBytes(bytes.to_vec());
-        let env = fs::read(procfs::path(living, "environ")).ok();
+        let env = procfs::read(living, "environ").ok();
         let env = env.map(|block| Strings::from_block(block).iter().map(bytes).collect());
         Repro {
             version: VERSION,
@@ -93,7 +95,7 @@ impl Repro {
     pub fn load(folder: &Path) -> Result<Repro, Trouble> {
         let path = folder.join(RECORD);
         let shown = crate::escape::word(path.as_os_str().as_encoded_bytes());
-        let text = fs::read(&path).map_err(|error| {
+        let text = files::read(&path, LARGEST).map_err(|error| {
             Trouble::new(format!("cannot read {shown}: {error}"))
                 .hint("`tracexec debug --save repro --to DIR` makes such a folder for each match")
         })?;
@@ -120,7 +122,7 @@ fn file_of(pid: Pid, program: &Program) -> Vec<u8> {
 }
 
 fn umask(pid: Pid) -> Option<u32> {
-    let text = fs::read_to_string(procfs::path(pid, "status")).ok()?;
+    let text = procfs::read_text(pid, "status").ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("Umask:"))?;
     u32::from_str_radix(line.trim(), 8).ok()
 }

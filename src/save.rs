@@ -16,6 +16,7 @@ use nix::sys::signal::SigSet;
 
 use crate::caller::As;
 use crate::dump::{self, Focus, Prepared};
+use crate::files;
 use crate::judge::Program;
 use crate::procfs::{self, Status};
 use crate::report::Trouble;
@@ -113,7 +114,7 @@ impl Saves {
                     Saves { what: Vec::new(), to, owner: None, backtracer: Some(backtracer) };
                 let result = saves.backtrace(subject, folder.path(), cancelled);
                 // What it said of a failure, too.
-                if let Ok(mut text) = File::open(folder.path().join("backtrace.txt")) {
+                if let Ok(mut text) = files::open(&folder.path().join("backtrace.txt")) {
                     let _ = io::copy(&mut text, &mut io::stderr().lock());
                 }
                 result

@@ -10,6 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::escape;
 use crate::event;
+use crate::files;
 use crate::judge::Program;
 use crate::procfs::{self, Stat};
 use crate::report::Trouble;
@@ -118,7 +119,7 @@ impl Wrapped {
     /// Whether a process has the program in its memory: it is the program, or a wrapper that has loaded
     /// it, as valgrind does.
     fn has_loaded(&self, pid: Pid) -> bool {
-        let maps = fs::read(procfs::path(pid, "maps")).unwrap_or_default();
+        let maps = procfs::read(pid, "maps").unwrap_or_default();
         maps.split(|&byte| byte == b'\n').any(|line| {
             line.strip_suffix(self.path.as_slice()).is_some_and(|rest| rest.ends_with(b" "))
         })
@@ -202,9 +203,9 @@ impl Wrapped {
 /// A script is judged by its interpreter.
 pub fn traces_others(pid: Pid) -> bool {
     use object::{Object, ObjectSymbol, ReadCache};
-    let Ok(file) = fs::File::open(procfs::path(pid, "exe")) else { return false };
+    let Ok(file) = procfs::open(pid, "exe") else { return false };
     let cache = ReadCache::new(file);
-    object::File::parse(&cache).is_ok_and(|file| {
+    object::File::parse(files::Parts(&cache)).is_ok_and(|file| {
         file.dynamic_symbols()
             .any(|symbol| symbol.is_undefined() && symbol.name_bytes() == Ok(b"ptrace"))
     })

@@ -1,11 +1,13 @@
 //! What a process has mapped, and how much of that belongs into a core.
 
 use std::collections::HashSet;
-use std::fs;
 
 use super::{DumpError, read};
-use crate::procfs;
 use crate::sys::Pid;
+use crate::{files, procfs};
+
+/// The most that is read of smaps, in bytes: a million mappings.
+const LARGEST: u64 = 1 << 30;
 
 /// A line of /proc/PID/maps, with what smaps adds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -48,13 +50,14 @@ const DEFAULT_FILTER: u32 = ANONYMOUS_PRIVATE | ANONYMOUS_SHARED | ELF_HEADERS |
 
 /// Which mappings the process wants in its cores.
 pub fn filter(pid: Pid) -> u32 {
-    let text = fs::read_to_string(procfs::path(pid, "coredump_filter")).unwrap_or_default();
+    let text = procfs::read_text(pid, "coredump_filter").unwrap_or_default();
     u32::from_str_radix(text.trim(), 16).unwrap_or(DEFAULT_FILTER)
 }
 
 /// All mappings of a process, by address.
 pub fn of(pid: Pid) -> Result<Vec<Mapping>, DumpError> {
-    Ok(parse(&fs::read(procfs::path(pid, "smaps")).map_err(read("its mappings"))?))
+    let smaps = procfs::open(pid, "smaps").and_then(|file| files::read_all(file, LARGEST));
+    Ok(parse(&smaps.map_err(read("its mappings"))?))
 }
 
 pub(super) fn parse(text: &[u8]) -> Vec<Mapping> {

@@ -1,6 +1,5 @@
 //! The notes of a core: registers of each thread, what the process is, and which files it has mapped.
 
-use std::fs;
 use std::io;
 
 use super::{DumpError, Focus, Mapping, read};
@@ -43,8 +42,8 @@ pub fn of(pid: Pid, tids: &[Pid], focus: Focus, mappings: &[Mapping]) -> Result<
         if index == 0 {
             notes.process(pid)?;
             notes.add(b"CORE", NT_SIGINFO, &notes.signal(&signal));
-            let vector = fs::read(procfs::path(procfs::living(pid), "auxv"))
-                .map_err(read("its auxiliary vector"))?;
+            let vector =
+                procfs::read(procfs::living(pid), "auxv").map_err(read("its auxiliary vector"))?;
             notes.add(b"CORE", NT_AUXV, &vector);
             notes.files(mappings);
         }
@@ -97,7 +96,7 @@ fn sent(signal: i32) -> SignalInfo {
 
 /// The numbers of /proc/PID/stat that follow the command name's parenthesis, the state letter first.
 fn numbers(tid: Pid) -> io::Result<(u8, Vec<i64>)> {
-    let text = fs::read(procfs::path(tid, "stat"))?;
+    let text = procfs::read(tid, "stat")?;
     let after = memchr::memrchr(b')', &text).map_or(&text[..], |at| &text[at + 1..]);
     let text = String::from_utf8_lossy(after);
     let mut words = text.split_ascii_whitespace();
@@ -175,7 +174,7 @@ impl Notes {
         for value in [i64::from(pid), number(PPID), number(PGRP), number(SESSION)] {
             all.extend_from_slice(&(value as i32).to_le_bytes());
         }
-        let mut line = fs::read(procfs::path(procfs::living(pid), "cmdline")).unwrap_or_default();
+        let mut line = procfs::read(procfs::living(pid), "cmdline").unwrap_or_default();
         line.pop();
         for byte in line.iter_mut().filter(|byte| **byte == 0) {
             *byte = b' ';

@@ -30,7 +30,7 @@ impl Caller {
         let (pid, status) = ancestors()
             .filter_map(|pid| Some((pid, Status::read(pid).ok()?)))
             .find(|(_, status)| status.real_uid == uid)?;
-        let environment = std::fs::read(procfs::path(pid, "environ")).ok()?;
+        let environment = procfs::read(pid, "environ").ok()?;
         Some(Caller { uid, gid: status.gid, environment })
     }
 

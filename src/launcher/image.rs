@@ -9,6 +9,7 @@ use object::{Object, Section};
 use serde::Deserialize;
 
 use crate::event::basename;
+use crate::files::Parts;
 use crate::procfs;
 use crate::sys::Pid;
 
@@ -31,8 +32,6 @@ pub struct Image {
     pub main: String,
 }
 
-/// A section larger than this is not searched, in bytes: it costs half a second a gigabyte.
-const LARGEST: u64 = 1 << 30;
 /// In the string tables of programs that hold Rust's standard library.
 const RUST_SYMBOLS: [&[u8]; 3] = [b"rust_begin_unwind", b"__rust_alloc", b"lang_start"];
 
@@ -45,7 +44,7 @@ impl Default for Image {
 impl Image {
     /// Looks at what a process executes. What cannot be read is of no kind of its own.
     pub fn of(pid: Pid, filename: &[u8]) -> Image {
-        File::open(procfs::path(pid, "exe"))
+        procfs::open(pid, "exe")
             .ok()
             .and_then(|file| Image::read(file, basename(filename)))
             .unwrap_or_default()
@@ -55,7 +54,7 @@ impl Image {
     fn read(file: File, name: &[u8]) -> Option<Image> {
         let len = file.metadata().ok()?.len();
         let cache = ReadCache::new(file);
-        let elf = object::File::parse(&cache).ok()?;
+        let elf = object::File::parse(Parts(&cache)).ok()?;
         let has = |name: &str| elf.section_by_name(name).is_some();
         if has(".go.buildinfo") || has(".note.go.buildid") {
             let debuggable = has(".debug_info") || has(".zdebug_info");
@@ -80,13 +79,10 @@ impl Image {
 }
 
 /// A section's bytes. Its size is checked against the file's, which may be made to deceive.
-fn content<'a>(
-    section: Option<Section<'a, '_, &'a ReadCache<File>>>,
-    file_len: u64,
-) -> Option<&'a [u8]> {
+fn content<'a>(section: Option<Section<'a, '_, Parts<'a>>>, file_len: u64) -> Option<&'a [u8]> {
     let section = section?;
     let (_, size) = section.file_range()?;
-    (size <= file_len && size <= LARGEST).then(|| section.data().ok())?
+    (size <= file_len).then(|| section.data().ok())?
 }
 
 /// The crate whose `main` is the program's, by the names of symbols: `main` itself is a shim of

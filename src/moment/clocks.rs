@@ -58,7 +58,7 @@ pub fn above(pid: Pid) -> Option<Found> {
         if at <= 1 {
             return None;
         }
-        let Ok(argv) = std::fs::read(procfs::path(at, "cmdline")) else { continue };
+        let Ok(argv) = procfs::read(at, "cmdline") else { continue };
         let argv = Strings::from_block(argv);
         if let Some(raise) = raise(&argv) {
             return Some(Found { pid: at, line: escape::command_line(&argv, 60), raise });

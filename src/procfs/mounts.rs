@@ -1,9 +1,8 @@
 //! The types of file systems, by the numbers of their mounts.
 
 use std::collections::HashMap;
-use std::fs;
 
-use super::path;
+use super::read;
 use crate::event::FdRecord;
 use crate::sys::Pid;
 
@@ -38,7 +37,7 @@ impl FileSystems {
     }
 
     fn read(&mut self, pid: Pid) {
-        self.learn(&fs::read(path(pid, "mountinfo")).unwrap_or_default());
+        self.learn(&read(pid, "mountinfo").unwrap_or_default());
     }
 
     /// See proc_pid_mountinfo(5). Numbers come again, and what is read later counts.

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, Seek, SeekFrom};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 
 use serde::{Deserialize, Serialize};
 
@@ -70,6 +70,10 @@ fn lost(pid: Pid, fd: &Fd) -> Option<&'static str> {
 impl Descriptor {
     /// Opens it again, at its position.
     pub fn open(&self) -> io::Result<fs::File> {
+        // Another file may have come there since.
+        if fs::metadata(OsStr::from_bytes(&self.target.0))?.file_type().is_fifo() {
+            return Err(io::Error::other("it is a FIFO by now"));
+        }
         let mut options = fs::OpenOptions::new();
         options.read(self.reads).write(self.writes && !self.appends).append(self.appends);
         options.custom_flags(libc::O_NOCTTY);

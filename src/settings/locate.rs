@@ -1,7 +1,7 @@
 //! Which file holds, and whether it may.
 
 use std::fs;
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -10,6 +10,7 @@ use nix::unistd::{Uid, User};
 use super::{File, Setting};
 use crate::cli::Global;
 use crate::escape;
+use crate::files;
 use crate::launcher::place;
 use crate::report::Trouble;
 
@@ -69,6 +70,9 @@ fn caller() -> Option<User> {
     User::from_uid(Uid::from_raw(uid)).ok().flatten()
 }
 
+/// The most that a file of settings or a template may have, in bytes.
+const LARGEST: u64 = 1 << 20;
+
 /// The settings of the file that was asked for, or of the user's own if there is one.
 pub(super) fn read(global: &Global) -> Result<(Vec<Setting>, FileState), Trouble> {
     if global.no_config {
@@ -78,7 +82,7 @@ pub(super) fn read(global: &Global) -> Result<(Vec<Setting>, FileState), Trouble
     let home = folder.as_ref().and_then(|folder| folder.home.as_deref());
     if let Some(path) = &global.config {
         let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
-        let text = fs::read_to_string(&path)
+        let text = files::read_text(&path, LARGEST)
             .map_err(|error| Trouble::new(format!("--config {}: {error}", shown(&path))))?;
         return Ok((File { path: &path, text: &text, home }.parse()?, FileState::Read(path)));
     }
@@ -100,7 +104,7 @@ pub fn read_trusted(path: &Path, folder: &Folder) -> Result<Option<String>, Trou
         Trouble::new(format!("cannot read {}: {why}", shown(path)))
             .hint("mend the file, or move it away; --no-config does without config.toml")
     };
-    let mut file = match fs::File::open(path) {
+    let file = match files::open(path) {
         Ok(file) => file,
         Err(error) if is_nothing(path, &error) => return Ok(None),
         Err(error) => return Err(trouble(&error.to_string())),
@@ -113,9 +117,8 @@ pub fn read_trusted(path: &Path, folder: &Folder) -> Result<Option<String>, Trou
             "under sudo it would be root who does what it says: chown and chmod it, or move it away",
         ));
     }
-    let mut text = String::new();
-    file.read_to_string(&mut text).map_err(|error| trouble(&error.to_string()))?;
-    Ok(Some(text))
+    let text = files::read_all(file, LARGEST).and_then(files::text);
+    text.map(Some).map_err(|error| trouble(&error.to_string()))
 }
 
 /// Whether there is no such file, or nothing of it may be known: another user's HOME, for instance.

@@ -5,13 +5,13 @@ use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use crate::event::{ExecRecord, Faults, Namespace, Part, Strings};
-use crate::procfs;
 use crate::sys::Pid;
+use crate::{files, procfs};
 
 /// What the kernel reads of a file (BINPRM_BUF_SIZE).
 const HEAD: usize = 256;
@@ -74,14 +74,19 @@ impl Reach<'_> {
     /// The beginning of a file; `None` where there is no such file.
     fn head(&self, name: &[u8]) -> Result<Option<Vec<u8>>, ()> {
         let path = self.path(name).ok_or(())?;
-        let options = fs::OpenOptions::new()
-            .read(true)
-            .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
-            .open(&path);
         let is_none =
             |error: &io::Error| matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR));
-        match options.and_then(head_of) {
+        match files::open(&path).and_then(head_of) {
             Ok(head) => Ok(Some(head)),
+            // No regular file.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::Unsupported | io::ErrorKind::IsADirectory
+                ) =>
+            {
+                Ok(Some(Vec::new()))
+            }
             // A descriptor that is not there any more may have been anything.
             Err(error) if is_none(&error) && procfs::own(name).is_none() => Ok(None),
             Err(_) => Err(()),
@@ -90,9 +95,6 @@ impl Reach<'_> {
 }
 
 fn head_of(file: File) -> io::Result<Vec<u8>> {
-    if !file.metadata()?.is_file() {
-        return Ok(Vec::new());
-    }
     let mut head = Vec::with_capacity(HEAD);
     file.take(HEAD as u64).read_to_end(&mut head)?;
     Ok(head)

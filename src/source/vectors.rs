@@ -1,6 +1,5 @@
 //! argv, the environment and the file name of a process that nobody traces, from /proc.
 
-use std::fs;
 use std::io::{self, IoSliceMut};
 
 use nix::sys::uio::{RemoteIoVec, process_vm_readv};
@@ -43,7 +42,7 @@ impl FromProc {
 
     fn kept<'a>(pid: Pid, kept: &'a mut Option<Vec<u8>>, file: &str) -> io::Result<&'a [u8]> {
         if kept.is_none() {
-            *kept = Some(fs::read(procfs::path(pid, file))?);
+            *kept = Some(procfs::read(pid, file)?);
         }
         Ok(kept.as_deref().unwrap_or_default())
     }
@@ -60,7 +59,7 @@ impl Vectors for FromProc {
 
     fn filename(&mut self) -> io::Result<&[u8]> {
         if self.filename.is_none() {
-            let vector = fs::read(procfs::path(self.pid, "auxv"))?;
+            let vector = procfs::read(self.pid, "auxv")?;
             let address = auxiliary(&vector, AT_EXECFN).ok_or_else(unexpected)?;
             self.filename = Some(read_string(self.pid, address as usize)?);
         }

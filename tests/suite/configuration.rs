@@ -350,3 +350,23 @@ fn under_sudo_the_callers_file_holds_if_nobody_else_can_have_written_it() {
     std::os::unix::fs::chown(&path, Some(0), Some(0)).unwrap();
     assert_eq!(line(&by_sudo(&world, &user, &["config"]), "in"), from_file);
 }
+
+#[test]
+fn a_fifo_is_no_configuration_and_no_template() {
+    let world = World::new();
+    let folder = world.path("config/tracexec/launch-templates/debuggers");
+    std::fs::create_dir_all(&folder).unwrap();
+    let fifos =
+        [world.path("config/tracexec/config.toml"), folder.join("mine.toml"), world.path("typed")];
+    for (fifo, args) in fifos.iter().zip([
+        vec!["debug", "--list", "--", "true"],
+        vec!["--no-config", "debug", "-m", "pid>0", "--debugger", "mine", "--", "true"],
+        vec!["--config", fifos[2].to_str().unwrap(), "debug", "--list", "--", "true"],
+    ]) {
+        nix::unistd::mkfifo(fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let outcome = world.run(args);
+        assert_eq!(outcome.code(), 125, "{}", outcome.stderr);
+        assert!(outcome.stderr.contains("it is a FIFO, not a regular file"), "{}", outcome.stderr);
+        assert!(outcome.stderr.contains(fifo.to_str().unwrap()), "{}", outcome.stderr);
+    }
+}

@@ -46,6 +46,7 @@ mod recorder;
 mod recording;
 mod remember;
 mod saving;
+mod sources;
 mod surroundings;
 mod tracer;
 mod tracer_agreement;

@@ -32,7 +32,7 @@ const OF_SHELLS: [&[u8]; 3] = [b"_", b"SHLVL", b"OLDPWD"];
 impl Again {
     /// Reads what is known of a stopped process.
     pub fn read(pid: Pid, program: &Program) -> Again {
-        let block = fs::read(procfs::path(pid, "environ")).unwrap_or_default();
+        let block = procfs::read(pid, "environ").unwrap_or_default();
         let own = |name: &[u8]| std::env::var_os(OsStr::from_bytes(name));
         let whole_env = variables(&block);
         let mut env = whole_env.clone();

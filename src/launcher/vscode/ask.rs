@@ -13,11 +13,14 @@ use serde_json::{Value, json};
 
 use super::document::Document;
 use super::kind::Kind;
+use crate::files;
 use crate::launcher::place::variable;
 use crate::sys;
 
 /// How long an editor may take to answer.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// The most that an editor's file of settings may have, in bytes.
+const SETTINGS: u64 = 16 << 20;
 /// How long Neovim may take to say what it has: it may be busy, or wait for a key.
 const SHORT_PATIENCE: Duration = Duration::from_secs(3);
 
@@ -136,12 +139,12 @@ fn codelldb_server(folder: &Path, home: Option<&Path>) -> Option<Way> {
         }),
     );
     let server = settings.into_iter().find_map(|path| {
-        let settings = Document::read(&std::fs::read(path).ok()?).ok()?;
+        let settings = Document::read(&files::read(&path, SETTINGS).ok()?).ok()?;
         settings.value("lldb.rpcServer").filter(Value::is_object)
     });
     let token = server.as_ref().and_then(|server| Some(server["token"].as_str()?.to_string()));
     let file = variable("CODELLDB_LAUNCH_CONNECT_FILE").map(|(path, _)| path);
-    let from_file = file.and_then(|path| std::fs::read_to_string(path).ok());
+    let from_file = file.and_then(|path| files::read_text(path.as_ref(), SETTINGS).ok());
     let from_settings = || {
         let server = server.as_ref()?;
         let host = server["host"].as_str().unwrap_or("127.0.0.1");

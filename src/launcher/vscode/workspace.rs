@@ -11,12 +11,15 @@ use nix::unistd::Uid;
 
 use super::document::Document;
 use crate::caller::{As, caller};
+use crate::files;
 use crate::report::Trouble;
 
 const FOLDER: &str = ".vscode";
 const FILE: &str = "launch.json";
 /// What a file that we make ends with.
 const BLANK: &[u8] = b"\n";
+/// The most that such a file may have, in bytes.
+const LARGEST: u64 = 16 << 20;
 /// How long another session may take to write.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -122,14 +125,11 @@ impl Workspace {
     }
 
     fn content(&self, target: &Path) -> Result<Option<Vec<u8>>, Trouble> {
-        match fs::metadata(target) {
-            Ok(metadata) if !metadata.is_file() => {
-                return Err(Trouble::new(format!("{} is no regular file", shown(target))));
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            _ => {}
+        match files::read(target, LARGEST) {
+            Ok(content) => Ok(Some(content)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(self.trouble("cannot read", &error)),
         }
-        fs::read(target).map(Some).map_err(|error| self.trouble("cannot read", &error))
     }
 
     fn parse(&self, bytes: &[u8]) -> Result<Document, Trouble> {
@@ -155,7 +155,7 @@ fn shown(path: &Path) -> String {
 /// Holds the folder's lock, which ends with the descriptor.
 fn lock(folder: &Path) -> io::Result<Flock<File>> {
     let deadline = Instant::now() + PATIENCE;
-    let mut file = File::open(folder)?;
+    let mut file = files::open_folder(folder)?;
     loop {
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(lock) => return Ok(lock),
@@ -170,7 +170,7 @@ fn lock(folder: &Path) -> io::Result<Flock<File>> {
 
 /// Puts a new file in place of the old one, or removes it. False if it has changed meanwhile.
 fn replace(target: &Path, before: Option<&[u8]>, after: Option<&[u8]>) -> io::Result<bool> {
-    let unchanged = || match fs::read(target) {
+    let unchanged = || match files::read(target, LARGEST) {
         Ok(now) => before == Some(now.as_slice()),
         Err(error) => before.is_none() && error.kind() == io::ErrorKind::NotFound,
     };

@@ -81,7 +81,7 @@ pub fn set_ptracer_amid(
         advance(tid, &mut signals)?;
     }
     let bits32 = arch::is_32_bit(&sys::get_registers(tid)?);
-    let auxv = std::fs::read(procfs::path(pid, "auxv"))?;
+    let auxv = procfs::read(pid, "auxv")?;
     let vdso = procfs::auxiliary(&auxv, if bits32 { 4 } else { 8 }, AT_SYSINFO_EHDR);
     let Some(vdso) = vdso.filter(|&at| at != 0) else {
         return Err(Failed::Impossible("it has no vdso".into()));

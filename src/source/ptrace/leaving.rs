@@ -4,12 +4,13 @@
 //! A breakpoint that nobody looks at any more does no harm: see [`perf`].
 
 use std::collections::HashMap;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::os::unix::fs::MetadataExt;
 
-use object::{Object, ObjectSymbol};
+use object::{Object, ObjectSymbol, ReadCache};
 
 use super::wait::OPTIONS;
+use crate::files::{self, Parts};
 use crate::procfs;
 use crate::sys::perf::{self, Breakpoint};
 use crate::sys::{self, Pid, Signalled};
@@ -126,17 +127,22 @@ impl Libraries {
 
     /// The address of `_exit` in a process.
     fn exit_of(&mut self, pid: Pid) -> Option<u64> {
-        let maps = fs::read_to_string(procfs::path(pid, "maps")).ok()?;
+        let maps = procfs::read_text(pid, "maps").ok()?;
         let line = maps.lines().find(|line| is_start_of_libc(line))?;
         let mut words = line.split_ascii_whitespace();
         let start = u64::from_str_radix(words.next()?.split('-').next()?, 16).ok()?;
         let device = words.nth(2)?.to_string();
         let inode = words.next()?.parse().ok()?;
-        let path = words.next()?;
-        let root = procfs::path(pid, "root");
-        let offset = self.known.entry((device, inode)).or_insert_with(|| {
-            exit_in(&root.join(Path::new(path).strip_prefix("/").unwrap_or(Path::new(path))))
-        });
+        if let Some(offset) = self.known.get(&(device.clone(), inode)) {
+            return offset.map(|offset| start + offset);
+        }
+        let library = files::open(&procfs::as_seen_by(pid, words.next()?.as_bytes())).ok()?;
+        let is_mapped = library.metadata().ok()?.ino() == inode;
+        let offset = exit_in(library);
+        // Another file may be there by now: what that says is of no other process's library.
+        if is_mapped {
+            self.known.insert((device, inode), offset);
+        }
         offset.map(|offset| start + offset)
     }
 }
@@ -159,17 +165,17 @@ fn is_start_of_libc(line: &str) -> bool {
 
 /// Where `_exit` is in a library, from where that is loaded. musl's exit calls `_Exit`, which in the GNU
 /// library is the same place.
-fn exit_in(library: &PathBuf) -> Option<u64> {
-    let bytes = fs::read(library).ok()?;
-    let file = object::File::parse(bytes.as_slice()).ok()?;
+fn exit_in(library: File) -> Option<u64> {
+    let cache = ReadCache::new(library);
+    let file = object::File::parse(Parts(&cache)).ok()?;
     let found = file.dynamic_symbols().find(|symbol| symbol.name() == Ok("_Exit"))?;
     (found.address() != 0).then(|| found.address())
 }
 
 /// The entry of a program that has an interpreter.
 fn entry_of_dynamic(pid: Pid) -> Option<u64> {
-    let auxv = fs::read(procfs::path(pid, "auxv")).ok()?;
-    let exe = fs::File::open(procfs::path(pid, "exe")).ok()?;
+    let auxv = procfs::read(pid, "auxv").ok()?;
+    let exe = procfs::open(pid, "exe").ok()?;
     let mut class = [0; 5];
     std::io::Read::read_exact(&mut &exe, &mut class).ok()?;
     let word = if class[4] == 1 { 4 } else { 8 };

@@ -1,11 +1,10 @@
 //! Response files: words of a command line that name files with more words, see gcc(1).
 
-use std::fs;
-use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io;
 use std::path::Path;
 
 use super::path;
+use crate::files;
 
 /// What a command line may still read. A file may name itself, twice even; and `@/dev/zero` has no end.
 struct Budget {
@@ -34,15 +33,8 @@ impl Budget {
     fn read(&mut self, path: &Path) -> io::Result<Vec<u8>> {
         let refused = || io::Error::from(io::ErrorKind::FileTooLarge);
         let files = self.files.checked_sub(1).ok_or_else(refused)?;
-        // Whoever opens a pipe might wait for ever.
-        let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
-        let file = fs::OpenOptions::new().read(true).custom_flags(flags).open(path)?;
-        if !file.metadata()?.is_file() {
-            return Err(refused());
-        }
-        let mut text = Vec::new();
-        file.take(self.bytes + 1).read_to_end(&mut text)?;
-        self.bytes = self.bytes.checked_sub(text.len() as u64).ok_or_else(refused)?;
+        let text = files::read(path, self.bytes)?;
+        self.bytes -= text.len() as u64;
         self.files = files;
         Ok(text)
     }
@@ -72,6 +64,8 @@ fn quoted(text: &[u8]) -> Vec<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn words(line: &str) -> Vec<Vec<u8>> {

@@ -130,3 +130,33 @@ fn what_fails_because_of_another_is_not_held_again() {
         assert!(said.contains(&after), "{after}: {said}");
     }
 }
+
+/// Runs `dies` with a C library of its own, which is a FIFO by the time that anybody looks for its `_exit`.
+#[track_caller]
+fn is_not_waited_for(flags: &[&str], library: &str) {
+    let world = World::new();
+    let program = world.fixture("dies", flags);
+    let swap = world.fixture("swap", &[&["-shared", "-fPIC"], flags].concat());
+    std::fs::create_dir(world.path("lib")).unwrap();
+    let own = world.path("lib/libc.so.6");
+    std::fs::copy(library, &own).unwrap();
+    let script = format!(
+        "env LD_LIBRARY_PATH={} LD_PRELOAD={} SWAP={} {} return; echo $?; test -p {}; echo $?",
+        world.path("lib").display(),
+        swap.display(),
+        own.display(),
+        program.display(),
+        own.display()
+    );
+    let options = ["--on", "fail", "-m", "basename=dies", "--list"];
+    let outcome = world.debug_sh(&options, &script);
+    assert_eq!(outcome.out(), "3\n0\n", "{}", outcome.stderr);
+    assert_eq!(outcome.stderr.matches(STATUS).count(), 1, "{}", outcome.stderr);
+    nothing_is_left_of(&world);
+}
+
+#[test]
+fn a_c_library_that_became_a_fifo_is_not_waited_for() {
+    is_not_waited_for(&[], "/lib/x86_64-linux-gnu/libc.so.6");
+    is_not_waited_for(&["-m32"], "/lib32/libc.so.6");
+}
