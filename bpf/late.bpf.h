@@ -125,13 +125,19 @@ static __noinline u64 tell_late(struct late *late, u64 next, u32 kind)
     return late->len;
 }
 
+/* Nothing of the slot is read or written after this, whatever the processor. */
+static __always_inline void free_slot(struct late *late)
+{
+    __sync_val_compare_and_swap(&late->tid, late->tid, 0);
+}
+
 static int finish_late(struct bpf_map *map, void *key, void *value)
 {
     struct late *late = value;
     u64 argv_len = tell_late(late, late->call.argv, STRING_ARGV);
     u64 env_len = records_env ? tell_late(late, late->call.envp, STRING_ENV) : 0;
     tell_result(&late->call, late->result, argv_len, env_len);
-    late->tid = 0;
+    free_slot(late);
     return 0;
 }
 
@@ -140,9 +146,9 @@ static __always_inline int read_late(struct call *call, s32 tid, s64 result)
 {
     u32 slot = tid & (LATE_SLOTS - 1);
     struct late *late = bpf_map_lookup_elem(&late_calls, &slot);
-    if (!late || (late->tid && late->tid != tid))
+    /* Of threads on several CPUs that want the slot one gets it. */
+    if (!late || !__sync_bool_compare_and_swap(&late->tid, 0, tid))
         return 0;
-    late->tid = tid;
     late->result = result;
     late->call = *call;
     struct task_struct *task = bpf_get_current_task_btf();
@@ -153,7 +159,7 @@ static __always_inline int read_late(struct call *call, s32 tid, s64 result)
         failed = bpf_task_work_schedule_signal_impl(task, &late->work, &late_calls, finish_late, 0);
     if (!failed)
         return 1;
-    late->tid = 0;
+    free_slot(late);
     return 0;
 }
 

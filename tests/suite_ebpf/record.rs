@@ -178,6 +178,24 @@ fn reads_late() -> bool {
     fs::read_to_string("/proc/kallsyms").unwrap().contains(" bpf_task_work_schedule_")
 }
 
+/// Strings that are read late wait in a slot that the lower bits of the thread's id choose.
+#[test]
+fn strings_of_threads_that_want_the_same_slot_are_not_mixed() {
+    if !ebpf::available() {
+        return;
+    }
+    let world = World::new();
+    let program = world.fixture("same_slot", &[]);
+    let records = records_of([program.as_os_str(), "500".as_ref()]);
+    assert_eq!(records.len(), 1001);
+    for failed in &records[1..] {
+        let name = failed.filename.value.as_deref().unwrap();
+        assert!(argv(failed) == [name; 10] && env(failed) == [name; 10], "{failed:?}");
+        assert_eq!(failed.all_faults(), Faults::empty(), "{failed:?}");
+    }
+    nothing_is_left_of(&world);
+}
+
 #[test]
 fn a_thread_s_failed_exec_is_its_process_s() {
     if !ebpf::available() {
