@@ -96,9 +96,11 @@ static __noinline int read_arguments(struct pt_regs *regs, struct call *call, u3
     return 0;
 }
 
-/* Sends the strings that were gathered. */
+/* Sends the strings that were gathered, and what is wrong with them. */
 static __always_inline void flush(struct scratch *scratch, struct vector *vector, u32 flags)
 {
+    flags |= vector->flags;
+    vector->flags = 0;
     struct string_event *event = (void *)(scratch->bytes + TEXT_AT - sizeof *event);
     u64 len = vector->fill;
     if (len > GATHERED + MAX_STRING)
@@ -112,7 +114,7 @@ static __always_inline void flush(struct scratch *scratch, struct vector *vector
     vector->fill = 0;
 }
 
-/* Gathers a string. */
+/* Gathers a string; whether that is to be the last. */
 __noinline u32 gather(u64 address)
 {
     struct scratch *scratch = scratch_of_cpu();
@@ -122,8 +124,14 @@ __noinline u32 gather(u64 address)
     u64 fill = vector->fill;
     if (fill > GATHERED)
         return 1;
+    if (vector->len + fill > MAX_BLOCK) {
+        vector->flags |= FLAG_POSSIBLE_TRUNCATION;
+        return 1;
+    }
     long len = bpf_probe_read_user_str(scratch->bytes + TEXT_AT + fill, MAX_STRING, (void *)address);
     if (len > 0) {
+        if (is_cut(address, len, MAX_STRING))
+            vector->flags |= FLAG_POSSIBLE_TRUNCATION;
         vector->fill = fill + len;
         if (vector->fill > GATHERED)
             flush(scratch, vector, 0);
@@ -154,7 +162,7 @@ __noinline u32 vector_turns(void)
             failed = bpf_probe_read_user(&address, sizeof address, (void *)vector->next);
         }
         if (failed)
-            scratch->exec.flags |= FLAG_POINTER_UNREADABLE;
+            vector->flags |= FLAG_POINTER_UNREADABLE;
         if (failed || !address)
             return 1;
         vector->next += vector->compat ? 4 : 8;
@@ -188,11 +196,24 @@ __noinline u64 tell_vector(u64 address, u32 kind, u32 compat)
         for (u32 i = 0; i < MAX_STRINGS / TURNS / TURNS && !ended; i++)
             ended = vector_blocks();
         if (!ended)
-            scratch->exec.flags |= FLAG_TOO_MANY_ITEMS;
+            vector->flags |= FLAG_TOO_MANY_ITEMS;
     }
-    if (vector->fill)
+    if (vector->fill || vector->flags)
         flush(scratch, vector, 0);
     return vector->len;
+}
+
+/* Reads the file name as it was passed into the scratch, and sets what is wrong with it; its length. */
+static __always_inline u64 read_filename(struct scratch *scratch, u64 address, u32 *flags)
+{
+    long read = bpf_probe_read_user_str(scratch->bytes + FILENAME_AT, FILENAME_ROOM, (void *)address);
+    u64 len = text_len(read);
+    if (len >= FILENAME_ROOM) {
+        *flags = FLAG_FILENAME_UNREADABLE;
+        return 0;
+    }
+    *flags = is_cut(address, read, FILENAME_ROOM) ? FLAG_POSSIBLE_TRUNCATION : 0;
+    return len;
 }
 
 /* Sends the file name as it was passed, which the kernel has read by now. */
@@ -202,12 +223,8 @@ __noinline u32 tell_filename(u64 address)
     if (!scratch)
         return 1;
     struct string_event *event = (void *)(scratch->bytes + FILENAME_AT - sizeof *event);
-    u32 flags = 0;
-    u64 len = text_len(bpf_probe_read_user_str(scratch->bytes + FILENAME_AT, FILENAME_ROOM, (void *)address));
-    if (len >= FILENAME_ROOM) {
-        len = 0;
-        flags = FLAG_FILENAME_UNREADABLE;
-    }
+    u32 flags;
+    u64 len = read_filename(scratch, address, &flags);
     begin_record(&event->header, &scratch->exec, EVENT_STRING, flags);
     event->kind = STRING_FILENAME;
     event->len = len;
@@ -234,12 +251,8 @@ static __always_inline void enter_call(struct task_struct *task, struct call *ca
     bpf_get_current_comm(call->comm, sizeof call->comm);
     struct call_event *event = (void *)(scratch->bytes + FILENAME_AT - sizeof *event);
     __builtin_memset(event, 0, sizeof *event);
-    u64 len = text_len(bpf_probe_read_user_str(scratch->bytes + FILENAME_AT, FILENAME_ROOM, (void *)call->filename));
-    u32 flags = 0;
-    if (len >= FILENAME_ROOM) {
-        len = 0;
-        flags = FLAG_FILENAME_UNREADABLE;
-    }
+    u32 flags;
+    u64 len = read_filename(scratch, call->filename, &flags);
     begin_record(&event->header, exec, EVENT_SYSENTER, flags);
     event->filename_len = len;
     __builtin_memcpy(event->comm, call->comm, sizeof event->comm);

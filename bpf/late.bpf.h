@@ -7,6 +7,9 @@
 /* What is read at a time. */
 #define LATE_CHUNK 4096
 #define LATE_ROOM (2 * LATE_CHUNK)
+/* Each but the last piece of the longest string brings one byte less, since it ends with a NUL. */
+#define LATE_PIECES (MAX_STRING / (LATE_CHUNK - 1) + 1)
+#define LAST_PIECE (MAX_STRING - (LATE_PIECES - 1) * (LATE_CHUNK - 1))
 
 struct bpf_task_work {
     u64 __opaque;
@@ -18,6 +21,8 @@ struct late {
     u32 fill;
     u64 len;
     s64 result;
+    u32 flags; /* of what was gathered */
+    u32 padding;
     struct call call;
     struct string_event event; /* the bytes follow */
     u8 bytes[LATE_ROOM];
@@ -56,6 +61,8 @@ static __always_inline void flush_late(struct late *late, u32 kind, u32 flags)
     u64 len = late->fill;
     if (len > LATE_ROOM)
         return;
+    flags |= late->flags;
+    late->flags = 0;
     begin_record(&late->event.header, &late->call.exec, EVENT_STRING, flags);
     late->event.kind = kind;
     late->event.len = len;
@@ -69,12 +76,14 @@ static __always_inline void flush_late(struct late *late, u32 kind, u32 flags)
 static __noinline void gather_late(struct late *late, u64 address, u32 kind)
 {
     u32 i;
-    bpf_for(i, 0, MAX_STRING / (LATE_CHUNK - 1) + 1) {
+    bpf_for(i, 0, LATE_PIECES) {
+        u32 is_last = i == LATE_PIECES - 1;
         if (late->fill >= LATE_CHUNK)
             flush_late(late, kind, 0);
         u64 fill = late->fill;
         bounded(fill, LATE_CHUNK - 1);
-        int len = bpf_copy_from_user_str(late->bytes + fill, LATE_CHUNK, (void *)address, 0);
+        u32 room = is_last ? LAST_PIECE : LATE_CHUNK;
+        int len = bpf_copy_from_user_str(late->bytes + fill, room, (void *)address, 0);
         if (len <= 0) {
             if (late->fill)
                 flush_late(late, kind, 0);
@@ -84,9 +93,13 @@ static __noinline void gather_late(struct late *late, u64 address, u32 kind)
         /* A piece that fills its room ends with a NUL, be it the string's own or not. */
         u8 last = 1;
         bpf_copy_from_user(&last, 1, (void *)(address + len - 1));
-        late->fill = fill + len - (last != 0);
-        if (!last)
+        if (last && is_last)
+            late->flags |= FLAG_POSSIBLE_TRUNCATION;
+        if (!last || is_last) {
+            late->fill = fill + len;
             return;
+        }
+        late->fill = fill + len - 1;
         address += len - 1;
     }
 }
@@ -97,6 +110,7 @@ static __noinline u64 tell_late(struct late *late, u64 next, u32 kind)
     u32 i, ended = 0, size = late->call.compat ? 4 : 8;
     late->len = 0;
     late->fill = 0;
+    late->flags = 0;
     if (!next)
         return 0;
     bpf_for(i, 0, MAX_STRINGS) {
@@ -110,8 +124,13 @@ static __noinline u64 tell_late(struct late *late, u64 next, u32 kind)
             failed = bpf_copy_from_user(&address, sizeof address, (void *)next);
         }
         if (failed)
-            late->call.exec.flags |= FLAG_POINTER_UNREADABLE;
+            late->flags |= FLAG_POINTER_UNREADABLE;
         if (failed || !address) {
+            ended = 1;
+            break;
+        }
+        if (late->len + late->fill > MAX_BLOCK) {
+            late->flags |= FLAG_POSSIBLE_TRUNCATION;
             ended = 1;
             break;
         }
@@ -119,8 +138,8 @@ static __noinline u64 tell_late(struct late *late, u64 next, u32 kind)
         next += size;
     }
     if (!ended)
-        late->call.exec.flags |= FLAG_TOO_MANY_ITEMS;
-    if (late->fill)
+        late->flags |= FLAG_TOO_MANY_ITEMS;
+    if (late->fill || late->flags)
         flush_late(late, kind, 0);
     return late->len;
 }

@@ -85,6 +85,8 @@ struct vector {
     u64 fill;
     u32 kind;
     u32 compat;
+    u32 flags; /* of what was gathered */
+    u32 padding;
 };
 
 struct scratch {
@@ -114,6 +116,14 @@ struct {
 static __always_inline u32 text_len(long read)
 {
     return read > 0 ? read - 1 : NOT_READ;
+}
+
+/* Whether a string is longer than the `room` in which its beginning was read, NUL included: a helper that fills
+   the room always ends it with a NUL. */
+static __always_inline u32 is_cut(u64 address, long read, u64 room)
+{
+    u8 last = 1;
+    return read == (long)room && (bpf_probe_read_user(&last, 1, (void *)(address + room - 1)) || last);
 }
 
 static __always_inline struct scratch *scratch_of_cpu(void)

@@ -172,9 +172,6 @@ impl Parts {
             self.fds.faults |= Faults::DROPPED;
         }
         self.fds.faults |= faults & (Faults::FDS_UNREADABLE | Faults::TOO_MANY_ITEMS);
-        if event.result < 0 {
-            self.argv.faults |= faults & (Faults::POINTER_UNREADABLE | Faults::TOO_MANY_ITEMS);
-        }
         let comm_faults = faults & Faults::COMM_UNREADABLE;
         let before = name(&event.prev_comm);
         let namespace =

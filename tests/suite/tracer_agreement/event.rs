@@ -1,11 +1,12 @@
 //! What is compared: an exec without what differs from run to run.
 
 use std::collections::{BTreeMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::LazyLock;
 
 use regex::bytes::Regex;
 use serde::{Deserialize, Serialize};
-use tracexec::event::{ExecRecord, Part, Vector};
+use tracexec::event::{ExecRecord, Faults, Part, Vector};
 
 /// An exec. A string that could not be read is `None`, and so is what no string of came.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -14,16 +15,28 @@ pub struct Exec {
     pub filename: Option<Vec<u8>>,
     pub argv: Option<Vec<Option<Vec<u8>>>>,
     pub env: Option<Vec<Option<Vec<u8>>>>,
+    /// Which of the file name, argv and the environment are marked as cut.
+    pub cut: [bool; 3],
 }
 
-/// As much of a file name is compared.
-pub const LONGEST_NAME: usize = 4000;
+/// As much of a file name is recorded, and of a string: the longest that the kernel takes.
+pub const LONGEST_NAME: usize = 4095;
+const LONGEST_STRING: usize = 32 * 4096 - 1;
+/// What of argv or the environment goes past it is left out.
+const MOST_BYTES: usize = 8 << 20;
 
 /// What stands for the name that a script was called by, which the kernel forgets.
 const FORGOTTEN: &[u8] = b"(forgotten)";
 
 /// gcc's temporary files, in the command lines of its parts.
 fn without_chance(text: &[u8]) -> Vec<u8> {
+    // What is so long need not be handed on whole to be compared.
+    if text.len() > 50_000 {
+        let mut hasher = DefaultHasher::new();
+        text.hash(&mut hasher);
+        let start = String::from_utf8_lossy(&text[..20]);
+        return format!("{start}... {} bytes, {:x}", text.len(), hasher.finish()).into_bytes();
+    }
     static NAMES: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"/cc[A-Za-z0-9]{6}\b").unwrap());
     NAMES.replace_all(text, &b"/ccXXXXXX"[..]).into_owned()
 }
@@ -31,7 +44,7 @@ fn without_chance(text: &[u8]) -> Vec<u8> {
 fn strings(part: &Part<Vector>) -> Option<Vec<Option<Vec<u8>>>> {
     let vector = part.value.as_ref()?;
     // Where the pointers themselves could not be read, nothing is known of what follows.
-    if part.faults.contains(tracexec::event::Faults::POINTER_UNREADABLE) {
+    if part.faults.contains(Faults::POINTER_UNREADABLE) {
         return None;
     }
     let known = |(at, text): (usize, &[u8])| (!vector.unread.contains(&at)).then(|| text.to_vec());
@@ -40,13 +53,43 @@ fn strings(part: &Part<Vector>) -> Option<Vec<Option<Vec<u8>>>> {
 
 impl Exec {
     pub fn of(record: &ExecRecord) -> Exec {
+        let parts = [record.filename.faults, record.argv.faults, record.env.faults];
         Exec {
             result: record.result,
             filename: record.filename.value.clone(),
             argv: strings(&record.argv),
             env: strings(&record.env),
+            cut: parts.map(|faults| faults.contains(Faults::POSSIBLE_TRUNCATION)),
         }
         .normal()
+    }
+
+    /// What a record of it holds, where all of it is known.
+    pub fn cut(mut self) -> Exec {
+        let [name_is_cut, cuts @ ..] = &mut self.cut;
+        if let Some(name) = self.filename.as_mut().filter(|name| name.len() > LONGEST_NAME) {
+            name.truncate(LONGEST_NAME);
+            *name_is_cut = true;
+        }
+        for (strings, is_cut) in [&mut self.argv, &mut self.env].into_iter().zip(cuts) {
+            let Some(strings) = strings else { continue };
+            let mut bytes = 0;
+            let kept = strings.iter_mut().take_while(|text| {
+                let is_in = bytes <= MOST_BYTES;
+                bytes += text.as_ref().map_or(0, |text| text.len().min(LONGEST_STRING)) + 1;
+                is_in
+            });
+            let kept = kept.map(|text| {
+                if let Some(text) = text.as_mut().filter(|text| text.len() > LONGEST_STRING) {
+                    text.truncate(LONGEST_STRING);
+                    *is_cut = true;
+                }
+            });
+            let kept = kept.count();
+            *is_cut |= kept < strings.len();
+            strings.truncate(kept);
+        }
+        self
     }
 
     pub fn normal(mut self) -> Exec {
@@ -54,9 +97,6 @@ impl Exec {
             for text in strings.iter_mut().flatten() {
                 *text = without_chance(text);
             }
-        }
-        if let Some(name) = &mut self.filename {
-            name.truncate(LONGEST_NAME);
         }
         // Nothing at all becomes an empty name, since Linux 5.18.
         if self.result == 0 && self.argv.as_ref().is_none_or(Vec::is_empty) {
@@ -137,7 +177,10 @@ pub fn assert_same(what: &str, ours: &[Exec], theirs: &[Exec]) {
 
 fn shown(exec: &Exec) -> String {
     let text = |text: &Option<Vec<u8>>| match text {
-        Some(text) => format!("{:.200?}", String::from_utf8_lossy(text)),
+        Some(text) => {
+            let start = String::from_utf8_lossy(&text[..text.len().min(200)]);
+            format!("{start:?} ({} bytes)", text.len())
+        }
         None => "?".into(),
     };
     let all = |list: &Option<Vec<Option<Vec<u8>>>>, most: usize| match list {
@@ -146,5 +189,6 @@ fn shown(exec: &Exec) -> String {
     };
     let env = exec.env.as_ref().map_or(0, Vec::len);
     let (argv, vars) = (all(&exec.argv, 12), all(&exec.env, 60));
-    format!("{} {} = {argv}; {env} variables: {vars:.1500}", exec.result, text(&exec.filename))
+    let name = text(&exec.filename);
+    format!("{} {name} = {argv}; {env} variables: {vars:.1500}; cut: {:?}", exec.result, exec.cut)
 }

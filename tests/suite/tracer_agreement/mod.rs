@@ -89,6 +89,10 @@ scenarios!(
     a_folder_s_descriptor,
     no_arguments_at_all,
     a_megabyte_of_arguments,
+    strings_around_the_longest_that_the_kernel_takes,
+    strings_of_32_bits_around_the_longest_that_the_kernel_takes,
+    file_names_around_the_longest_that_the_kernel_takes,
+    more_arguments_than_are_kept,
 );
 
 #[test]

@@ -148,3 +148,24 @@ pub fn a_megabyte_of_arguments() -> Scenario {
     }
     Scenario { name: "megabyte", words: megabyte, code: 3, least: 2 }
 }
+
+fn limits(world: &World, which: &str, flags: &[&str]) -> Vec<OsString> {
+    vec![world.fixture("limits", flags).into(), which.into()]
+}
+
+pub fn strings_around_the_longest_that_the_kernel_takes() -> Scenario {
+    Scenario { name: "strings", words: |world| limits(world, "strings", &[]), code: 3, least: 85 }
+}
+
+pub fn strings_of_32_bits_around_the_longest_that_the_kernel_takes() -> Scenario {
+    let words = |world: &World| limits(world, "strings", &["-m32"]);
+    Scenario { name: "strings, 32 bits", words, code: 3, least: 85 }
+}
+
+pub fn file_names_around_the_longest_that_the_kernel_takes() -> Scenario {
+    Scenario { name: "names", words: |world| limits(world, "names", &[]), code: 3, least: 7 }
+}
+
+pub fn more_arguments_than_are_kept() -> Scenario {
+    Scenario { name: "block", words: |world| limits(world, "block", &[]), code: 3, least: 2 }
+}

@@ -13,11 +13,12 @@ use crate::sys::Pid;
 const PAGE: usize = 4096;
 /// Pages in one call; more are a matter of several.
 const AT_ONCE: usize = 256;
-/// What goes past these is cut, and flagged. The kernel takes no longer strings (MAX_ARG_STRLEN), nor all of
-/// them together (three quarters of 8 MiB).
-const LONGEST: usize = 32 * PAGE;
+/// What goes past these is cut, and flagged; the eBPF source has the same limits. The kernel takes no longer
+/// strings (MAX_ARG_STRLEN, with the NUL), no longer file names (PATH_MAX, with the NUL), and three quarters of
+/// 8 MiB together.
+const LONGEST: usize = 32 * PAGE - 1;
+const LONGEST_NAME: usize = 4095;
 const MOST_BYTES: usize = 8 << 20;
-/// As many strings are read; the eBPF source has the same limit.
 const MOST_STRINGS: usize = 64 * 64 * 64;
 
 /// What has been read of a process's memory. It is for one stop only.
@@ -73,20 +74,24 @@ impl Pages {
         self.read.get(&number)?.as_deref()
     }
 
-    /// The bytes up to the next NUL.
-    fn string(&mut self, address: u64) -> Result<Vec<u8>, Cut> {
+    /// The bytes up to the next NUL, of which there may be `longest`.
+    fn string(&mut self, address: u64, longest: usize) -> Result<Vec<u8>, Cut> {
         let mut text = Vec::new();
         let (mut number, mut from, mut ahead) = (address >> 12, address as usize % PAGE, 1);
-        while text.len() < LONGEST {
+        loop {
             let page = &self.page(number, ahead).ok_or(Cut::Unreadable)?[from..];
+            let page = &page[..page.len().min(longest + 1 - text.len())];
             if let Some(end) = memchr::memchr(0, page) {
                 text.extend_from_slice(&page[..end]);
                 return Ok(text);
             }
             text.extend_from_slice(page);
+            if text.len() > longest {
+                text.truncate(longest);
+                return Err(Cut::TooLong(text));
+            }
             (number, from, ahead) = (number.wrapping_add(1), 0, (ahead * 2).min(16));
         }
-        Err(Cut::TooLong(text))
     }
 
     /// A pointer of `size` bytes.
@@ -104,11 +109,10 @@ impl Pages {
         Some(u64::from_le_bytes(bytes))
     }
 
-    /// A string by itself.
-    pub fn text(&mut self, address: u64, unreadable: Faults) -> Part<Vec<u8>> {
-        match self.string(address) {
+    pub fn filename(&mut self, address: u64) -> Part<Vec<u8>> {
+        match self.string(address, LONGEST_NAME) {
             Ok(text) => Part::of(text),
-            Err(Cut::Unreadable) => Part { value: None, faults: unreadable },
+            Err(Cut::Unreadable) => Part { value: None, faults: Faults::FILENAME_UNREADABLE },
             Err(Cut::TooLong(text)) => {
                 Part { value: Some(text), faults: Faults::POSSIBLE_TRUNCATION }
             }
@@ -124,7 +128,11 @@ impl Pages {
         let mut block = Vec::new();
         let mut unread = Vec::new();
         for (at, pointer) in pointers.into_iter().enumerate() {
-            match self.string(pointer) {
+            if block.len() > MOST_BYTES {
+                faults |= Faults::POSSIBLE_TRUNCATION;
+                break;
+            }
+            match self.string(pointer, LONGEST) {
                 Ok(text) => block.extend(text),
                 Err(Cut::TooLong(text)) => {
                     block.extend(text);
@@ -136,10 +144,6 @@ impl Pages {
                 }
             }
             block.push(0);
-            if block.len() > MOST_BYTES {
-                faults |= Faults::POSSIBLE_TRUNCATION;
-                break;
-            }
         }
         let vector = Vector { strings: Strings::from_block(block), unread };
         Part { value: Some(vector), faults }
@@ -194,10 +198,7 @@ mod tests {
     fn pointers_that_are_nowhere_are_told_and_none_at_all_is_nothing() {
         assert_eq!(ours().vector(0, 8), Part::of(Vector::default()));
         assert_eq!(ours().vector(16, 4).faults, Faults::POINTER_UNREADABLE);
-        assert_eq!(
-            ours().text(u64::MAX - 2, Faults::FILENAME_UNREADABLE).faults,
-            Faults::FILENAME_UNREADABLE
-        );
+        assert_eq!(ours().filename(u64::MAX - 2).faults, Faults::FILENAME_UNREADABLE);
     }
 
     #[test]

@@ -141,7 +141,7 @@ impl Reader {
         record.result = result;
         record.call = Some(entered.call);
         record.compat = entered.compat;
-        record.filename = pages.text(entered.filename, Faults::FILENAME_UNREADABLE);
+        record.filename = pages.filename(entered.filename);
         record.argv = pages.vector(entered.argv, word);
         record.env = unless(self.wanted.env, || pages.vector(entered.envp, word));
         // Neither has a failure changed.
