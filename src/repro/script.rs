@@ -159,7 +159,9 @@ fn execute(text: &mut String, repro: &Repro) {
     );
     say(text, "bash gives it the variables _, SHLVL and PWD beside its own");
     text.push_str("exec env -i -- \"${variables[@]}\" /bin/bash -p -c 'exec -a \"$0\" -- \"$@\"'");
-    text.push_str(" \"$name\" \"$program\" \"${arguments[@]}\"\n");
+    // bash would look in the home folder for what begins with a `~`.
+    let program = if repro.program.0.starts_with(b"~") { "./$program" } else { "$program" };
+    let _ = writeln!(text, " \"$name\" \"{program}\" \"${{arguments[@]}}\"");
 }
 
 #[cfg(test)]

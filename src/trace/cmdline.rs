@@ -151,8 +151,9 @@ impl Program {
             _ if file.contains(&b'=') => Through::Nice,
             _ => Through::Env,
         };
-        // env and bash look for one without a `/`, and bash makes it absolute.
-        if !file.contains(&b'/') && !file.is_empty() {
+        // env and bash look for one without a `/`, and bash makes it absolute, by the home folder after a `~`.
+        let expands = file.starts_with(b"~") && matches!(through, Through::Bash(_));
+        if expands || (!file.contains(&b'/') && !file.is_empty()) {
             file.splice(..0, *b"./");
         }
         if certain && !file.starts_with(b"/") && matches!(through, Through::Bash(_)) {

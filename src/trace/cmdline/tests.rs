@@ -94,6 +94,7 @@ fn what_stands_before_the_program_has_no_more_options() {
     let bash = r#"env -u _ bash --norc -pc '(unset PWD SHLVL; exec -a "$0" -- "$@")'"#;
     assert_eq!(line(b"-c/x", b"-l", &[LONG]), format!("{bash} -l -c/x x"));
     assert_eq!(line(b"-c", b"", &[LONG]), format!("{bash} '' ./-c x"));
+    assert_eq!(line(b"~/x", b"", &[LONG]), format!("{bash} '' './~/x' x"));
 }
 
 #[test]
