@@ -4,6 +4,7 @@ mod credentials;
 mod descriptors;
 mod fdinfo;
 mod mounts;
+pub mod view;
 
 use std::ffi::OsString;
 use std::fs;

@@ -122,7 +122,7 @@ fn wanted(format: Format) -> Wanted {
     match format {
         Format::CompileCommands => {
             let less = Wanted { fds: false, fd_details: false, cgroup: false, ..Wanted::ALL };
-            Wanted { owner: false, ids: false, failures: false, ..less }
+            Wanted { owner: false, ids: false, failures: false, view: true, ..less }
         }
         _ => Wanted::ALL,
     }

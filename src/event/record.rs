@@ -79,6 +79,8 @@ pub struct Wanted {
     pub failures: bool,
     /// What forks and ends, too.
     pub lives: bool,
+    /// How the process sees files, where that is not as we see them.
+    pub view: bool,
 }
 
 impl Wanted {
@@ -97,6 +99,7 @@ impl Wanted {
         interpreters: false,
         failures: false,
         lives: false,
+        view: false,
     };
 
     /// What either of two wants.
@@ -115,6 +118,7 @@ impl Wanted {
             interpreters: self.interpreters || other.interpreters,
             failures: self.failures || other.failures,
             lives: self.lives || other.lives,
+            view: self.view || other.view,
         }
     }
 
@@ -132,6 +136,7 @@ impl Wanted {
         interpreters: true,
         failures: true,
         lives: true,
+        view: false,
     };
 }
 

@@ -1,8 +1,10 @@
 //! What a tracer tells of the processes that it follows, in the order in which it happened.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::ExecRecord;
+use crate::procfs::view::View;
 
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq)]
@@ -54,6 +56,8 @@ pub struct Execution {
     pub record: ExecRecord,
     /// The exec whose program asked for this one.
     pub parent: Option<ParentEvent>,
+    /// How its process sees files, where that is wanted and is not as we see them.
+    pub view: Option<Arc<View>>,
 }
 
 /// The exec whose program did the next one.

@@ -3,6 +3,7 @@
 mod driver;
 mod line;
 mod merge;
+mod place;
 mod response;
 
 use std::collections::HashMap;
@@ -15,11 +16,12 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{About, End, Sink};
-use crate::event::{ExecRecord, Execution, TraceEvent};
+use crate::event::{Execution, TraceEvent};
 use crate::json;
 use driver::Role;
 use line::Line;
 pub use merge::Before;
+use place::Place;
 
 /// Which files get an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +45,9 @@ pub struct CompileCommands<W> {
     /// Which entry there is of a folder, a file, and what -o has named.
     known: HashMap<Key, usize>,
     told: u64,
+    left_out: LeftOut,
+    /// There is nothing to be written, and something that is better.
+    kept: bool,
 }
 
 type Key = (Vec<u8>, PathBuf, Option<Vec<u8>>);
@@ -52,7 +57,7 @@ struct Running {
     /// It, or one above it, is a compiler's driver: what it executes is that one's doing.
     below: bool,
     /// What may turn out to be a driver, as its children are compilers proper.
-    perhaps: Option<Box<ExecRecord>>,
+    perhaps: Option<Box<Execution>>,
 }
 
 /// An entry, in bytes.
@@ -61,6 +66,19 @@ struct Entry {
     file: PathBuf,
     arguments: Vec<Vec<u8>>,
     output: Option<PathBuf>,
+    /// The source or the folder is in another mount namespace, and nowhere in ours.
+    elsewhere: bool,
+}
+
+/// How many compilations have no entry.
+#[derive(Debug, Default)]
+struct LeftOut {
+    gone: usize,
+    elsewhere: usize,
+    not_text: usize,
+    not_read: usize,
+    /// One of the first two.
+    example: Option<PathBuf>,
 }
 
 /// One of those in the file.
@@ -92,6 +110,8 @@ impl<W: Write> CompileCommands<W> {
             entries: Vec::new(),
             known: HashMap::new(),
             told: 0,
+            left_out: LeftOut::default(),
+            kept: false,
         }
     }
 
@@ -109,24 +129,24 @@ impl<W: Write> CompileCommands<W> {
             _ if below => {}
             Role::Driver(skip) => {
                 below = true;
-                compiles = Some((record.clone(), skip));
+                compiles = Some((execution.clone(), skip));
             }
             Role::Proper => {
                 below = true;
                 if let Some(above) = above
-                    && let Some(record) = above.perhaps.take()
+                    && let Some(execution) = above.perhaps.take()
                 {
                     above.below = true;
-                    compiles = Some((*record, 0));
+                    compiles = Some((*execution, 0));
                 }
             }
             Role::Unknown if line::has_sources(argv) => {
-                perhaps = Some(Box::new(without_rest(record)));
+                perhaps = Some(Box::new(without_rest(execution)));
             }
             Role::Unknown | Role::Other => {}
         }
-        if let Some((record, skip)) = compiles {
-            self.compiles(&record, skip);
+        if let Some((execution, skip)) = compiles {
+            self.compiles(&execution, skip);
         }
         self.over(record.pid);
         self.living.insert(record.pid, record.id);
@@ -141,12 +161,15 @@ impl<W: Write> CompileCommands<W> {
     }
 
     /// A driver's command line, after so many words of a wrapper.
-    fn compiles(&mut self, record: &ExecRecord, skip: usize) {
-        let (Some(argv), Some(cwd)) = (&record.argv.value, &record.cwd.value) else { return };
-        if !argv.unread.is_empty() {
+    fn compiles(&mut self, execution: &Execution, skip: usize) {
+        let record = &execution.record;
+        let argv = record.argv.value.as_ref().filter(|argv| argv.unread.is_empty());
+        let (Some(argv), Some(cwd)) = (argv, &record.cwd.value) else {
+            self.left_out.not_read += 1;
             return;
-        }
-        let directory = path(cwd);
+        };
+        let place = Place::of(path(cwd), execution.view.as_deref());
+        let directory = &place.directory;
         let mut words: Vec<Vec<u8>> = argv.strings.iter().skip(skip).map(<[u8]>::to_vec).collect();
         let Some(first) = words.first_mut() else { return };
         if skip == 0
@@ -156,13 +179,15 @@ impl<W: Write> CompileCommands<W> {
         }
         let line = Line::parse(words, directory, record.env.value.as_ref().map(|env| &env.strings));
         for source in &line.sources {
+            let (file, is_here) = place.file(source);
             let entry = Entry {
-                directory: cwd.clone(),
-                file: absolute(directory, source),
-                arguments: line.arguments(source),
-                output: line.output.as_deref().map(|output| absolute(directory, output)),
+                directory: directory.as_os_str().as_bytes().to_vec(),
+                file,
+                arguments: place.words(line.arguments(source)),
+                output: line.output.as_deref().map(|output| place.file(output).0),
+                elsewhere: !is_here || !place.is_here,
             };
-            let key = (cwd.clone(), entry.file.clone(), line.named.clone());
+            let key = (entry.directory.clone(), entry.file.clone(), line.named.clone());
             // What was compiled again is what is there now.
             match self.known.get(&key) {
                 Some(&at) => self.entries[at] = entry,
@@ -174,23 +199,68 @@ impl<W: Write> CompileCommands<W> {
         }
     }
 
-    /// The entries that can be written, and whose files are there.
-    fn written(&self) -> Vec<Written<'_>> {
+    /// The entries that can be written, and whose files are there; and what becomes of the others.
+    fn written(&self) -> (Vec<Written<'_>>, LeftOut) {
         let present: Vec<bool> = self.entries.iter().map(|entry| entry.file.exists()).collect();
         let all = self.sources == Sources::PresentIfAny && !present.contains(&true);
-        let entries = self.entries.iter().zip(present);
-        entries
-            .filter(|(_, present)| all || *present)
-            .filter_map(|(entry, _)| entry.written())
-            .collect()
+        let mut left_out = LeftOut { not_read: self.left_out.not_read, ..LeftOut::default() };
+        let mut written = Vec::new();
+        for (entry, present) in self.entries.iter().zip(present) {
+            match entry.written() {
+                _ if entry.elsewhere => left_out.elsewhere += 1,
+                _ if !all && !present => left_out.gone += 1,
+                None => left_out.not_text += 1,
+                Some(entry) => {
+                    written.push(entry);
+                    continue;
+                }
+            }
+            left_out.example.get_or_insert_with(|| entry.file.clone());
+        }
+        (written, left_out)
+    }
+}
+
+impl<W> CompileCommands<W> {
+    /// The file, with what remains of the one before.
+    fn merged(&self, new: Vec<Written<'_>>) -> io::Result<Vec<u8>> {
+        let replaced = new.iter().map(Written::key).collect();
+        let kept = self.before.remaining(&replaced).map(InFile::Kept);
+        let all: Vec<InFile> = kept.chain(new.into_iter().map(InFile::New)).collect();
+        let mut text = json::pretty(&all)?;
+        text.push(b'\n');
+        Ok(text)
+    }
+}
+
+impl LeftOut {
+    /// Why they have none.
+    fn remark(&self) -> Option<String> {
+        let reasons = [
+            (self.gone, "with a source that is gone"),
+            (self.elsewhere, "in another mount namespace, in folders that are not here"),
+            (self.not_text, "with words that are not UTF-8, which JSON does not have"),
+            (self.not_read, "whose words or folder could not be read"),
+        ];
+        let all: usize = reasons.iter().map(|(count, _)| count).sum();
+        let reasons = reasons.iter().filter(|(count, _)| *count > 0);
+        let reasons: Vec<_> = reasons.map(|(count, why)| format!("{count} {why}")).collect();
+        let example = self.example.as_ref().map(|file| {
+            format!(" (the first is {})", crate::escape::word(file.as_os_str().as_bytes()))
+        });
+        let compilations = if all == 1 { "compilation" } else { "compilations" };
+        (all > 0).then(|| {
+            let example = example.unwrap_or_default();
+            format!("{all} {compilations} left out: {}{example}", reasons.join(", "))
+        })
     }
 }
 
 /// What an entry is made of.
-fn without_rest(record: &ExecRecord) -> ExecRecord {
-    let mut kept = record.clone();
-    kept.fds = Default::default();
-    kept.ids = Default::default();
+fn without_rest(execution: &Execution) -> Execution {
+    let mut kept = execution.clone();
+    kept.record.fds = Default::default();
+    kept.record.ids = Default::default();
     kept
 }
 
@@ -253,17 +323,19 @@ impl<W: Write> Sink for CompileCommands<W> {
     }
 
     fn finish(&mut self, _: &End) -> io::Result<()> {
-        let new = self.written();
-        if new.is_empty() && self.before.there {
-            return Ok(());
+        let (text, left_out) = {
+            let (new, left_out) = self.written();
+            match new.is_empty() && self.before.there {
+                true => (None, left_out),
+                false => (Some(self.merged(new)?), left_out),
+            }
+        };
+        (self.left_out, self.kept) = (left_out, text.is_none());
+        if let Some(text) = text {
+            self.out.write_all(&text)?;
+            self.out.flush()?;
         }
-        let replaced = new.iter().map(Written::key).collect();
-        let kept = self.before.remaining(&replaced).map(InFile::Kept);
-        let all: Vec<InFile> = kept.chain(new.into_iter().map(InFile::New)).collect();
-        let mut text = json::pretty(&all)?;
-        text.push(b'\n');
-        self.out.write_all(&text)?;
-        self.out.flush()
+        Ok(())
     }
 
     fn unwritten(&self) -> u64 {
@@ -271,15 +343,12 @@ impl<W: Write> Sink for CompileCommands<W> {
     }
 
     fn remark(&self) -> Option<String> {
-        if self.entries.is_empty() {
-            let kept = if self.before.there { "; the file is left as it was" } else { "" };
+        let kept = if self.kept { "; the file is left as it was" } else { "" };
+        if self.entries.is_empty() && self.left_out.not_read == 0 {
             return Some(format!(
                 "no compilation was executed{kept}; where all is up to date, `make -B` compiles it again"
             ));
         }
-        let unsaid = self.entries.iter().filter(|entry| entry.written().is_none()).count();
-        (unsaid > 0).then(|| {
-            format!("{unsaid} compilations are left out: their words are no UTF-8, and JSON has no others")
-        })
+        self.left_out.remark().map(|remark| remark + kept)
     }
 }

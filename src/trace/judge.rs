@@ -4,9 +4,10 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::Family;
-use crate::event::{Begun, Ended, Execution, Facts, TraceEvent};
+use crate::event::{Begun, Ended, Execution, Facts, TraceEvent, Wanted};
 use crate::filter::{Answer, Filter};
 use crate::notify::Sender;
+use crate::procfs::view::Views;
 use crate::source::recorded::Recorded;
 use crate::source::{Judge, SourceEvent, Stop};
 
@@ -28,11 +29,14 @@ pub struct Tracer {
     execs: u64,
     /// With a filter: the processes whose program it let through.
     told: HashSet<u32>,
+    /// Where they are wanted.
+    views: Option<Views>,
 }
 
 impl Tracer {
-    pub fn new(filter: Option<Arc<Filter>>, tell: Sender<Notice>) -> Tracer {
-        Tracer { filter, tell, family: Family::default(), execs: 0, told: HashSet::new() }
+    pub fn new(filter: Option<Arc<Filter>>, wanted: Wanted, tell: Sender<Notice>) -> Tracer {
+        let (family, told) = (Family::default(), HashSet::new());
+        Tracer { filter, tell, family, execs: 0, told, views: wanted.view.then(Views::from_here) }
     }
 }
 
@@ -57,7 +61,8 @@ impl Judge for Tracer {
             }
         }
         if matches {
-            let execution = Box::new(Execution { record: facts.record, parent });
+            let view = self.views.as_mut().and_then(|views| views.of(&facts.record));
+            let execution = Box::new(Execution { record: facts.record, parent, view });
             self.tell.send_in_time(Notice::Event(TraceEvent::Exec(execution)));
         }
     }

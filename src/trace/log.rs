@@ -54,6 +54,7 @@ pub fn wanted(shown: &Shown) -> Wanted {
     let in_line = shown.cmdline && (shown.stdio_in_cmdline || shown.fd_in_cmdline);
     let fds = shown.fd != Amount::Nothing;
     Wanted {
+        view: false,
         env: execs && (shown.env != Amount::Nothing || shown.cmdline),
         cwd: execs && (shown.cwd || shown.cmdline),
         exe: execs && shown.cmdline,

@@ -163,7 +163,7 @@ impl Start<'_> {
     }
 
     fn tracer(&self) -> Tracer {
-        Tracer::new(self.config.filter.clone(), self.sender.clone())
+        Tracer::new(self.config.filter.clone(), self.config.wanted, self.sender.clone())
     }
 
     fn ptrace(&self) -> Result<Started, Trouble> {

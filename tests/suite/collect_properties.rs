@@ -168,7 +168,7 @@ fn history() -> impl Strategy<Value = Vec<TraceEvent>> {
                 Step::Exec(record) => {
                     let record = ExecRecord { id: at as u64 + 1, pid, time, ..*record };
                     let parent = family.executed(&record);
-                    TraceEvent::Exec(Box::new(Execution { record, parent }))
+                    TraceEvent::Exec(Box::new(Execution { record, parent, view: None }))
                 }
                 Step::Ended { status, usage } => {
                     let ended = Ended { pid, time, status, exec: None, usage };

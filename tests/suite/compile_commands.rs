@@ -47,12 +47,26 @@ fn entries(file: &Path) -> Entries {
 /// Runs a script under tracexec; the entries.
 #[track_caller]
 fn ours(world: &World, backend: &str, script: &str) -> Entries {
+    ours_without(world, backend, script, "")
+}
+
+/// The same, where some are left out, which is said.
+#[track_caller]
+fn ours_without(world: &World, backend: &str, script: &str, left_out: &str) -> Entries {
     let args = ["collect", "--backend", backend, "-F", "compile-commands", "--"];
     let mut command = world.tracexec(args);
     command.args(["sh", "-ec", script]).current_dir(world.dir.path());
     let outcome = finish(world.start(command));
-    assert_eq!((outcome.code(), outcome.stderr.as_str()), (0, ""), "{}", outcome.out());
+    assert_eq!((outcome.code(), &outcome.stderr), (0, &said(left_out)), "{}", outcome.out());
     entries(&world.path("compile_commands.json"))
+}
+
+/// What is said of those that are left out.
+fn said(left_out: &str) -> String {
+    match left_out {
+        "" => String::new(),
+        why => format!("tracexec: warning: {why}\n"),
+    }
 }
 
 #[track_caller]
@@ -82,7 +96,12 @@ fn a_build_has_the_entries_that_it_has_under_bear() {
             gcc -Iinc -MM -c main.c >/dev/null; gcc -print-file-name=x.c >/dev/null
             echo 'int x;' >conftest.c; gcc -c conftest.c -o conftest.o; rm conftest.*
             echo 'int x;' | gcc -x c -c - -o 11.o";
-        let (ours, bear) = (ours(&world, backend, script), of_bear(&world, script));
+        let gone = world.path("conftest.c");
+        let gone = gone.display();
+        let gone =
+            format!("1 compilation left out: 1 with a source that is gone (the first is {gone})");
+        let ours = ours_without(&world, backend, script, &gone);
+        let bear = of_bear(&world, script);
         assert_eq!(ours.len(), 13, "{ours:#?}");
         // What we do not have from Bear: that what is linked is the output of a source that is compiled at
         // once, and -c where nothing is to come out.
@@ -198,21 +217,25 @@ fn a_recording_has_them_as_well_where_its_sources_are_gone() {
         let mut command = world.tracexec(args);
         command.args(["make", "-s", "-B"]).current_dir(world.dir.path());
         assert_eq!(finish(world.start(command)).code(), 0);
-        let now = || {
+        let now = |left_out: &str| {
             let args = ["report", "run.jsonl", "-F", "compile-commands", "-o", "out.json"];
             let mut command = world.tracexec(args);
             command.current_dir(world.dir.path());
             let outcome = finish(world.start(command));
-            assert_eq!((outcome.code(), outcome.stderr.as_str()), (0, ""));
+            assert_eq!((outcome.code(), outcome.stderr), (0, said(left_out)));
             entries(&world.path("out.json"))
         };
-        let all = now();
+        let all = now("");
         assert_eq!(all.len(), 3, "{all:#?}");
-        fs::remove_file(world.path("part.c")).unwrap();
-        assert_eq!(now().len(), 2);
+        let part = world.path("part.c");
+        fs::remove_file(&part).unwrap();
+        let part = part.display();
+        let gone =
+            format!("1 compilation left out: 1 with a source that is gone (the first is {part})");
+        assert_eq!(now(&gone).len(), 2);
         for source in ["main.c", "more.cpp"] {
             fs::remove_file(world.path(source)).unwrap();
         }
-        assert_eq!(now(), all);
+        assert_eq!(now(""), all);
     }
 }

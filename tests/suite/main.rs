@@ -12,6 +12,7 @@ mod cmdline;
 mod collect;
 mod collect_properties;
 mod compile_commands;
+mod compile_elsewhere;
 mod compile_merged;
 mod completion;
 mod configuration;

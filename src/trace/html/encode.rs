@@ -124,7 +124,7 @@ impl Encoder {
         self.line(&record);
     }
 
-    fn exec(&mut self, Execution { record, parent }: &Execution) {
+    fn exec(&mut self, Execution { record, parent, .. }: &Execution) {
         let (became, parent) = match parent {
             None => (0, NONE),
             Some(ParentEvent::Becomes(id)) => (1, self.id(*id)),

@@ -201,5 +201,5 @@ pub(super) fn execution(
         mount_namespace: exec.mount_namespace.into(),
         faults: faults("exec"),
     };
-    Ok((Execution { record, parent: exec.parent.map(Into::into) }, ended))
+    Ok((Execution { record, parent: exec.parent.map(Into::into), view: None }, ended))
 }

@@ -100,7 +100,7 @@ fn log_of(options: &[&str], colors: Option<Colors>, events: &[TraceEvent]) -> St
 /// The line of an exec.
 #[track_caller]
 fn line(options: &[&str], record: ExecRecord) -> String {
-    let execution = Execution { record, parent: None };
+    let execution = Execution { record, parent: None, view: None };
     let options = [&["--events", "exec"], options].concat();
     let log = log_of(&options, None, &[TraceEvent::Exec(Box::new(execution))]);
     assert!(log.ends_with('\n') && log.lines().count() == 1, "{log}");
@@ -249,7 +249,7 @@ fn ends_are_told_in_words() {
 fn colours_go_by_their_level() {
     let mut of = record();
     of.env = vector(&[b"A=2"]);
-    let events = [TraceEvent::Exec(Box::new(Execution { record: of, parent: None }))];
+    let events = [TraceEvent::Exec(Box::new(Execution { record: of, parent: None, view: None }))];
     let painted = |colors| log_of(&["--events=exec"], Some(colors), &events);
     let less = painted(Colors::Less);
     let whole = "\u{1b}[32m100\u{1b}[0m<sh>: \"/bin/ls\" [\"ls\", \"-l\"] env[~A=\"2\", -B, -B, -PATH] \

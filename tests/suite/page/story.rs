@@ -91,7 +91,7 @@ impl Story {
         self.next += 1;
         let mut record = record(self.next, pid, self.time(), argv);
         change(&mut record);
-        self.event(TraceEvent::Exec(Box::new(Execution { record, parent })));
+        self.event(TraceEvent::Exec(Box::new(Execution { record, parent, view: None })));
         self.next
     }
 
