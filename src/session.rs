@@ -87,6 +87,7 @@ struct Counts {
 /// Runs COMMAND under a session; the status to exit with.
 pub fn run(mut config: config::Session, report: Report) -> Result<u8, Trouble> {
     let inherited = Inherited::note();
+    sys::raise_file_limit();
     let signals = block_signals()?;
     let server = Server::new()?;
     let tells_directory = config.tells_directory();

@@ -3,6 +3,7 @@
 //! process before the Rust runtime began.
 
 mod alarm;
+mod files;
 #[cfg(feature = "ebpf")]
 mod memory;
 pub mod perf;
@@ -20,6 +21,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use libc::{c_int, c_long, pid_t};
 
 pub use alarm::Alarm;
+pub use files::{given_file_limit, raise_file_limit};
 #[cfg(feature = "ebpf")]
 pub use memory::{KernelFile, SharedWords};
 pub use ptrace::*;
@@ -77,6 +79,7 @@ pub struct Inherited {
     mask: libc::sigset_t,
     ignored: [(c_int, bool); 3],
     closed: u8,
+    files: libc::rlimit,
 }
 
 impl Inherited {
@@ -97,11 +100,13 @@ impl Inherited {
                 (WAKE, WAKE_IGNORED.load(Ordering::Relaxed)),
             ],
             closed: CLOSED_STDIO.load(Ordering::Relaxed),
+            files: files::given(),
         }
     }
 
     /// Puts it back. Async-signal-safe, for the child between fork and exec.
     pub fn restore(&self) {
+        files::set(&self.files);
         // SAFETY: plain system calls on values of our own; no allocation, no lock.
         unsafe {
             for (signal, ignored) in self.ignored {

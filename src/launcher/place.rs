@@ -71,6 +71,7 @@ impl Place {
             _ => &self.terminal.command,
         };
         let mut command = self.command(words, &shim, hit, pid)?;
+        sys::given_file_limit(&mut command);
         if self.terminal.attached {
             command.stdin(Stdio::null()).stdout(io::stderr());
             sys::own_session(&mut command, sys::Controlling::Nothing);
@@ -363,6 +364,7 @@ pub fn start_on(terminal: OwnedFd, socket: &Path, hit: u64) -> io::Result<Child>
     let mut command = Command::new(&words[0]);
     command.args(&words[1..]);
     command.stdin(terminal.try_clone()?).stdout(terminal.try_clone()?).stderr(terminal);
+    sys::given_file_limit(&mut command);
     sys::own_session(&mut command, sys::Controlling::StdinOfAnother);
     command.spawn()
 }

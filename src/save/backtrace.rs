@@ -172,6 +172,7 @@ fn start(words: Vec<ReadyWord>, file: &File) -> std::io::Result<Child> {
     command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file.try_clone()?);
     sys::inherit(&mut command, scripts.iter().map(std::os::fd::AsRawFd::as_raw_fd).collect());
     sys::own_session(&mut command, sys::Controlling::Nothing);
+    sys::given_file_limit(&mut command);
     sys::unblocked(&mut command);
     command.spawn()
 }

@@ -12,6 +12,7 @@ use crate::launcher::image::Image;
 use crate::launcher::inside::Inside;
 use crate::procfs;
 use crate::report::Report;
+use crate::sys;
 
 impl Session {
     /// Looks at the process, and decides on its debugger.
@@ -65,7 +66,8 @@ fn works(recipe: &Recipe, identity: Option<&Identity>, report: Report) -> bool {
         command.env_clear().envs(environment).uid(identity.uid).gid(identity.gid);
     }
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    crate::sys::unblocked(&mut command);
+    sys::given_file_limit(&mut command);
+    sys::unblocked(&mut command);
     let works = command.status().is_ok_and(|status| status.success());
     if !works {
         let name = crate::escape::text(recipe.debugger.name.as_bytes());

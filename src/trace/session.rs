@@ -80,6 +80,7 @@ struct Trace<'a> {
 /// Runs COMMAND, or watches the system, until its end; the status to exit with.
 pub fn run(config: &Config, sink: &mut dyn Sink, report: Report) -> Result<u8, Trouble> {
     let inherited = Inherited::note();
+    sys::raise_file_limit();
     let signals = session::block_signals()?;
     let (sender, notices) = notify::bounded(MOST_WAITING)
         .map_err(|errno| Trouble::new(format!("cannot make an eventfd: {}", errno.desc())))?;

@@ -9,8 +9,8 @@ use crate::support::{World, eventually, finish, processes_with};
 const MATCHES: usize = 60;
 
 /// Gives a command so many descriptors, and no privilege to have more.
-fn limit(command: &mut Command, descriptors: u64) {
-    let limit = libc::rlimit { rlim_cur: descriptors, rlim_max: descriptors };
+fn limit(command: &mut Command, (soft, hard): (u64, u64)) {
+    let limit = libc::rlimit { rlim_cur: soft, rlim_max: hard };
     // SAFETY: system calls on values of the closure's own. Who has no such capability may not drop it.
     unsafe {
         command.pre_exec(move || {
@@ -25,7 +25,7 @@ fn limit(command: &mut Command, descriptors: u64) {
 }
 
 /// A session under which as many programs match at once, named `name`.
-fn crowd(world: &World, name: &str, options: &[&str], descriptors: u64) -> Command {
+fn crowd(world: &World, name: &str, options: &[&str], descriptors: (u64, u64)) -> Command {
     let program = world.path(name);
     std::fs::copy(world.fixture("hello", &[]), &program).unwrap();
     let script = format!("for i in $(seq {MATCHES}); do '{}' & done; wait", program.display());
@@ -44,7 +44,8 @@ fn without_descriptors_every_match_runs_on_and_the_reason_is_told() {
         let world = World::new();
         let name = format!("crowd-{}-{descriptors}", std::process::id());
         let options = ["--hold", "--attach-timeout", "1"];
-        let outcome = finish(world.start(crowd(&world, &name, &options, descriptors)));
+        let outcome =
+            finish(world.start(crowd(&world, &name, &options, (descriptors, descriptors))));
         assert_eq!(outcome.code(), 0, "{descriptors}: {}", outcome.stderr);
         assert_eq!(outcome.out().matches("hello\n").count(), MATCHES, "{}", outcome.stderr);
         // None of them was killed by anybody.
@@ -60,7 +61,7 @@ fn without_descriptors_every_match_runs_on_and_the_reason_is_told() {
 fn without_descriptors_the_end_of_the_session_frees_every_match() {
     let world = World::new();
     let name = format!("crowd-{}-end", std::process::id());
-    let mut session = world.start(crowd(&world, &name, &["--hold", "--sessions", "70"], 60));
+    let mut session = world.start(crowd(&world, &name, &["--hold", "--sessions", "70"], (60, 60)));
     session.stderr_line(": held");
     session.signal(libc::SIGTERM);
     let outcome = finish(session);
@@ -74,10 +75,58 @@ fn without_descriptors_nothing_stays_at_a_later_moment() {
         let world = World::new();
         let name = format!("crowd-{}-{}", std::process::id(), moment.len());
         let options = ["--hold", "--attach-timeout", "1", "--on", moment];
-        let outcome = finish(world.start(crowd(&world, &name, &options, 60)));
+        let outcome = finish(world.start(crowd(&world, &name, &options, (60, 60))));
         assert_eq!(outcome.code(), 0, "{moment}: {}", outcome.stderr);
         assert_eq!(outcome.out().matches("hello\n").count(), MATCHES, "{}", outcome.stderr);
         assert!(!outcome.stderr.contains("panicked"), "{moment}: {}", outcome.stderr);
         assert!(processes_with(&name).is_empty());
     }
+}
+
+#[test]
+fn the_soft_limit_of_open_files_does_not_bind_a_session() {
+    let world = World::new();
+    let name = format!("crowd-{}-soft", std::process::id());
+    let options = ["--hold", "--attach-timeout", "1"];
+    let outcome = finish(world.start(crowd(&world, &name, &options, (40, 4000))));
+    assert_eq!(outcome.code(), 0, "{}", outcome.stderr);
+    assert_eq!(outcome.stderr.matches(": held\n").count(), MATCHES, "{}", outcome.stderr);
+}
+
+/// Whoever runs for others has what tracexec was given: COMMAND, the debugger, the one that only shows that it works,
+/// and the one that writes a backtrace.
+#[test]
+fn what_tracexec_starts_has_the_limit_that_it_was_given() {
+    let world = World::new();
+    let hello = world.fixture("hello", &[]);
+    let (limits, said) = ("$(ulimit -Sn) $(ulimit -Hn)", world.path("said"));
+    std::fs::create_dir(world.path("bin")).unwrap();
+    let path = std::env::var_os("PATH").unwrap();
+    let found = std::env::split_paths(&path).map(|folder| folder.join("gdb"));
+    let gdb = found.into_iter().find(|gdb| gdb.exists()).expect("gdb is needed: apt install gdb");
+    let script = format!(
+        "#!/bin/sh\necho {limits} >>'{}'\nexec '{}' \"$@\"\n",
+        said.display(),
+        gdb.display()
+    );
+    let wrapper = world.file("bin/gdb", script);
+    std::fs::set_permissions(&wrapper, std::os::unix::fs::PermissionsExt::from_mode(0o755))
+        .unwrap();
+    let line = format!("echo {limits}; '{}' one; exit $?", hello.display());
+    let to = world.path("to");
+    let mut words = vec!["debug", "-m", "basename=hello", "--debugger", "gdb-backtrace"];
+    words.extend(["--in", "background", "--save", "backtrace", "--to", to.to_str().unwrap()]);
+    words.extend(["--", "sh", "-c", &line]);
+    let mut command = world.tracexec(words);
+    limit(&mut command, (200, 300));
+    let outcome = finish(world.start(command));
+    assert_eq!(
+        (outcome.code(), outcome.out().as_str()),
+        (3, "200 300\none\nhello\n"),
+        "{}",
+        outcome.stderr
+    );
+    let said = std::fs::read_to_string(said).unwrap();
+    assert!(said.lines().count() >= 2, "{said}");
+    assert!(said.lines().all(|line| line == "200 300"), "{said}");
 }

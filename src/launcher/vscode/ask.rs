@@ -183,6 +183,7 @@ fn expression(socket: &OsStr, text: &str, patience: Duration) -> io::Result<Stri
 /// Runs a program that says little, and does not wait for ever.
 fn run(mut command: Command, patience: Duration) -> io::Result<String> {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    sys::given_file_limit(&mut command);
     sys::unblocked(&mut command);
     let mut child = command.spawn()?;
     let deadline = Instant::now() + patience;
