@@ -373,7 +373,7 @@ static __always_inline void tell_fork(s32 parent, s32 child)
         .child = child,
     };
     if (tells_lives) {
-        event.time = bpf_ktime_get_boot_ns();
+        event.time = seen_time();
         event.seen_parent = own_view(task);
         event.is_thread = is_new_thread(task, child);
         event.seen_child = event.is_thread ? 0 : seen_child(task, child);
@@ -427,7 +427,7 @@ static __always_inline void tell_exit(struct task_struct *task, s32 id, u32 whol
         .code = code >> 8 & 0xff,
         .signal = code & 0x7f,
         .core = code >> 7 & 1,
-        .time = bpf_ktime_get_boot_ns(),
+        .time = seen_time(),
     };
     if (bpf_ringbuf_output(&events, &event, sizeof event, when_full()))
         ADD_ONE(counters.not_told);

@@ -123,7 +123,7 @@ enum recorded_part {
     RECORDED_FDS = 4,
 };
 
-/* An exec. */
+/* An exec. Times are as tracexec's time namespace has them. */
 struct exec_event {
     struct event_header header;
     u64 start_time; /* of the process, ns since boot: with the pid it names one process */

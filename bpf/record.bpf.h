@@ -237,7 +237,7 @@ static __always_inline void fill(struct exec_event *event, struct task_struct *t
 {
     __builtin_memset(event, 0, sizeof *event);
     begin_record(&event->header, exec, EVENT_SYSEXIT, exec->flags);
-    event->time = bpf_ktime_get_boot_ns();
+    event->time = seen_time();
     event->start_time = start_time(task);
     event->tgid = exec->seen;
     event->kernel_tgid = exec->tgid;

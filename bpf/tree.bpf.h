@@ -4,6 +4,8 @@
 
 const volatile u8 whole_system = 0;
 const volatile u32 own_namespace = 0; /* the inode of tracexec's pid namespace */
+/* What tracexec's time namespace adds to the time since boot, in ns: there clocks and /proc show it added. */
+const volatile s64 own_boot_offset = 0;
 s32 root_pid = 0; /* COMMAND, in tracexec's pid namespace, until its first exec */
 
 /* A process of the tree. */
@@ -124,11 +126,17 @@ static __always_inline u32 is_compat(struct task_struct *task)
     return bpf_core_field_exists(task->thread_info.status) && BPF_CORE_READ(task, thread_info.status) & TS_COMPAT;
 }
 
+/* The time since boot as tracexec sees it. */
+static __always_inline u64 seen_time(void)
+{
+    return bpf_ktime_get_boot_ns() + own_boot_offset;
+}
+
 static __always_inline u64 start_time(struct task_struct *task)
 {
     struct task_struct *leader = BPF_CORE_READ(task, group_leader);
     if (bpf_core_field_exists(leader->start_boottime))
-        return BPF_CORE_READ(leader, start_boottime);
+        return BPF_CORE_READ(leader, start_boottime) + own_boot_offset;
     struct task_struct___before_5_5 *old = (void *)leader;
     return BPF_CORE_READ(old, real_start_time);
 }

@@ -42,6 +42,30 @@ pub fn ptrace_scope() -> Option<u8> {
     std::fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope").ok()?.trim().parse().ok()
 }
 
+/// What about our own namespaces keeps us from knowing processes by what /proc says of them.
+pub fn namespaces() -> Option<Diagnosis> {
+    let link = |name: &str| std::fs::read_link(format!("/proc/self{name}")).ok();
+    let Some(own) = link("") else {
+        return Some(Diagnosis {
+            cause: "/proc is not mounted, by which processes are looked at".into(),
+            hint: "mount -t proc proc /proc".into(),
+        });
+    };
+    if own.as_os_str() != std::process::id().to_string().as_str() {
+        return Some(Diagnosis {
+            cause: "/proc is that of another pid namespace, in which processes have other numbers"
+                .into(),
+            hint: "mount this one's: mount -t proc proc /proc (unshare has --mount-proc)".into(),
+        });
+    }
+    (link("/ns/time") != link("/ns/time_for_children")).then(|| Diagnosis {
+        cause: "our children get another time namespace than we have, in which processes have begun at \
+                other times"
+            .into(),
+        hint: "start tracexec in that namespace: unshare --time --fork".into(),
+    })
+}
+
 impl Circumstances {
     /// Gathers what holds between this process and `target`.
     pub fn of(target: Pid) -> Circumstances {

@@ -113,8 +113,8 @@ pub fn run(color: Color, settings: Option<Trouble>) -> Diagnosis {
 fn verdict(facts: &Facts, tools: &Tools) -> Verdict {
     let loads = system::ebpf_loads(facts);
     let mut obstacles = Vec::new();
-    if !facts.proc_is_ours {
-        obstacles.push("/proc is that of another pid namespace");
+    if let Some(found) = &facts.namespaces {
+        obstacles.push(found.cause.as_str());
     }
     if facts.ptrace.is_err() {
         // Whatever finds a match and stops it, a debugger attaches to it by ptrace.
@@ -200,7 +200,10 @@ mod tests {
     #[test]
     fn each_thing_that_is_in_the_way_is_named() {
         let verdict = judged(|facts, tools| {
-            facts.proc_is_ours = false;
+            facts.namespaces = Some(crate::diagnose::Diagnosis {
+                cause: "/proc is not mounted".into(),
+                hint: "mount it".into(),
+            });
             tools.broken = Some(crate::report::Trouble::new("bad.toml"));
             tools.settings = Some(crate::report::Trouble::new("config.toml:1"));
             tools.debuggers.clear();

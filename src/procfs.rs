@@ -190,6 +190,19 @@ pub fn says_gone(pid: Pid, error: &io::Error) -> bool {
     }
 }
 
+/// What our time namespace adds to the time since boot, in nanoseconds. It is in all times that we read.
+pub fn boot_offset() -> i64 {
+    // A kernel without such namespaces has no such file.
+    let text = fs::read_to_string("/proc/self/timens_offsets").unwrap_or_default();
+    parse_boot_offset(&text).unwrap_or_default()
+}
+
+fn parse_boot_offset(text: &str) -> Option<i64> {
+    let mut words = text.lines().find_map(|line| line.strip_prefix("boottime"))?.split_whitespace();
+    let mut number = || words.next()?.parse::<i64>().ok();
+    number()?.checked_mul(1_000_000_000)?.checked_add(number()?)
+}
+
 /// When a process began, by the clock on the wall.
 pub fn began(stat: &Stat) -> Option<SystemTime> {
     let text = fs::read_to_string("/proc/stat").ok()?;
@@ -500,6 +513,13 @@ mod tests {
         assert!(Stat::read(pid).unwrap().start_time > 0);
         let status = Status::read(pid).unwrap();
         assert_eq!((status.tgid, status.tracer), (pid, 0));
+    }
+
+    #[test]
+    fn a_time_namespace_s_offset_may_be_negative() {
+        let text = "monotonic           0         0\nboottime          -10       500\n";
+        assert_eq!(parse_boot_offset(text), Some(-9_999_999_500));
+        assert_eq!(parse_boot_offset(""), None);
     }
 
     #[test]

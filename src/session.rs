@@ -28,6 +28,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use crate::config::{self, Action};
 use crate::control::{Reply, Request, Server, SessionState};
+use crate::diagnose;
 use crate::escape;
 use crate::event::Faults;
 use crate::guardian::Guardian;
@@ -86,6 +87,9 @@ struct Counts {
 
 /// Runs COMMAND under a session; the status to exit with.
 pub fn run(mut config: config::Session, report: Report) -> Result<u8, Trouble> {
+    if let Some(found) = diagnose::namespaces() {
+        return Err(Trouble::new(found.cause).hint(found.hint));
+    }
     let inherited = Inherited::note();
     sys::raise_file_limit();
     let signals = block_signals()?;

@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use crate::diagnose::{self, TRACEFS};
+use crate::diagnose::{self, Diagnosis, TRACEFS};
 use crate::launcher::catalog::{self, Catalog, Entry};
 use crate::launcher::place::Place as Chosen;
 use crate::launcher::template::Debugger as Template;
@@ -39,8 +39,8 @@ pub struct Facts {
     pub core_pattern: Option<String>,
     /// Whether our pid namespace is the first.
     pub first_pid_namespace: bool,
-    /// Whether /proc shows our pid namespace.
-    pub proc_is_ours: bool,
+    /// What about our namespaces is in the way.
+    pub namespaces: Option<Diagnosis>,
 }
 
 /// How the eBPF programs fare.
@@ -93,8 +93,7 @@ impl Facts {
             core_pattern: line("/proc/sys/kernel/core_pattern"),
             first_pid_namespace: fs::metadata("/proc/self/ns/pid")
                 .is_ok_and(|namespace| namespace.ino() == procfs::FIRST_PID_NAMESPACE),
-            proc_is_ours: fs::read_link("/proc/self")
-                .is_ok_and(|pid| pid.as_os_str() == std::process::id().to_string().as_str()),
+            namespaces: diagnose::namespaces(),
         }
     }
 }
@@ -253,7 +252,7 @@ impl Facts {
             breakpoint: None,
             core_pattern: Some("core".into()),
             first_pid_namespace: true,
-            proc_is_ours: true,
+            namespaces: None,
         }
     }
 

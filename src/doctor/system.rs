@@ -29,7 +29,7 @@ pub fn ebpf(facts: &Facts) -> Vec<Finding> {
         tracefs(facts),
         lockdown(facts),
         perf_event_paranoid(facts),
-        pid_namespace(facts),
+        namespaces(facts),
     ]
 }
 
@@ -71,7 +71,7 @@ fn ptrace(facts: &Facts) -> Finding {
         }
         Err(Untraceable::Refused(error, circumstances)) => {
             let found = format!("a child of our own could not be traced: {error}");
-            if error.raw_os_error() != Some(libc::EPERM) || !facts.proc_is_ours {
+            if error.raw_os_error() != Some(libc::EPERM) || facts.namespaces.is_some() {
                 return Finding::missing(check, found).hint(
                     "ptrace(2) may be filtered or not built in: look at the sandbox or container",
                 );
@@ -344,11 +344,10 @@ fn cores(facts: &Facts) -> Finding {
     )
 }
 
-fn pid_namespace(facts: &Facts) -> Finding {
-    let check = "pid namespace";
-    if !facts.proc_is_ours {
-        return Finding::missing(check, "/proc is that of another one, where we have another pid")
-            .hint("mount this one's: mount -t proc proc /proc (unshare has --mount-proc)");
+fn namespaces(facts: &Facts) -> Finding {
+    let check = "namespaces";
+    if let Some(found) = &facts.namespaces {
+        return Finding::missing(check, found.cause.clone()).hint(found.hint.clone());
     }
     match facts.first_pid_namespace {
         true => Finding::ok(check, "the first, from which all processes are seen"),

@@ -14,6 +14,7 @@ use super::judge::Notice;
 use super::{About, Baseline, End, Lost, Sink, Tracer, source, words};
 use crate::cli::Backend;
 use crate::cli::trace::SeccompBpf;
+use crate::diagnose;
 use crate::event::{Strings, TraceEvent, Wanted};
 use crate::filter::Filter;
 use crate::guardian::Guardian;
@@ -79,6 +80,9 @@ struct Trace<'a> {
 
 /// Runs COMMAND, or watches the system, until its end; the status to exit with.
 pub fn run(config: &Config, sink: &mut dyn Sink, report: Report) -> Result<u8, Trouble> {
+    if let Some(found) = diagnose::namespaces() {
+        return Err(Trouble::new(found.cause).hint(found.hint));
+    }
     let inherited = Inherited::note();
     sys::raise_file_limit();
     let signals = session::block_signals()?;

@@ -218,11 +218,11 @@ fn a_pid_namespace_is_noticed_whichever_proc_it_has() {
     let world = World::new();
     let outcome = finish(world.start(through(&world, &["unshare", "-pf", "--mount-proc"])));
     assert_eq!(outcome.code(), 0, "{}", outcome.out());
-    let namespace = row(&outcome, "pid namespace");
+    let namespace = row(&outcome, "namespaces");
     assert!(namespace.state == "limited" && namespace.text.contains("--system"), "{namespace:?}");
     let outcome = finish(world.start(through(&world, &["unshare", "-pf"])));
     assert_eq!(outcome.code(), 1, "{}", outcome.out());
-    let namespace = row(&outcome, "pid namespace");
+    let namespace = row(&outcome, "namespaces");
     assert!(namespace.state == "missing" && namespace.text.contains("--mount-proc"));
 }
 

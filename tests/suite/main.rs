@@ -38,6 +38,7 @@ mod listen;
 mod log;
 mod manual;
 mod moments;
+mod namespaces;
 mod not_begun;
 mod page;
 mod parked;

@@ -42,6 +42,8 @@ mod gdb;
 mod letting_go;
 #[path = "../suite/moments/mod.rs"]
 mod moments;
+#[path = "../suite/namespaces.rs"]
+mod namespaces;
 #[path = "../suite/parked.rs"]
 mod parked;
 #[path = "../suite/saving.rs"]

@@ -2,6 +2,7 @@ use std::io;
 
 use super::super::State;
 use super::*;
+use crate::diagnose::Diagnosis;
 use crate::procfs::Status;
 
 /// The finding of `check` on a good machine of which one thing was changed.
@@ -274,8 +275,10 @@ fn where_the_kernel_s_cores_go_is_told_and_no_matter() {
 
 #[test]
 fn a_pid_namespace_limits_and_anothers_proc_prevents() {
-    let inner = found(pid_namespace, |facts| facts.first_pid_namespace = false);
+    let inner = found(namespaces, |facts| facts.first_pid_namespace = false);
     check(&inner, State::Limited, "--system", "outside the container");
-    let foreign = found(pid_namespace, |facts| facts.proc_is_ours = false);
+    let cause = "/proc is that of another pid namespace".into();
+    let foreign = Diagnosis { cause, hint: "mount -t proc proc /proc".into() };
+    let foreign = found(namespaces, |facts| facts.namespaces = Some(foreign));
     check(&foreign, State::Missing, "/proc", "mount -t proc");
 }

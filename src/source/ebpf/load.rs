@@ -105,6 +105,7 @@ pub fn load<'object>(
         data.tells_tree = lowered.keep.lineage.into();
         data.tells_argv = (lowered.keep.lineage && lowered.keep.argv).into();
         data.own_namespace = namespace as u32;
+        data.own_boot_offset = procfs::boot_offset();
         data.own_tracer = tracer;
         let wanted = aim.wanted().unwrap_or(Wanted::FOR_FILTER);
         data.records_env = (lowered.asks.env || wanted.env).into();
