@@ -442,8 +442,12 @@ static __always_inline void forget(struct task_struct *task, s32 id, u32 whole_p
         tell_exit(task, id, whole_process, member && member->depth == 0);
     if (member)
         bpf_map_delete_elem(&tree, &id);
-    if (whole_system)
-        bpf_map_delete_elem(&exempt, &id);
+    if (whole_system || whole_process) {
+        s32 seen = own_namespace == FIRST_NAMESPACE ? id : own_view(task);
+        /* Most are none, and a look needs no lock. */
+        if (bpf_map_lookup_elem(&exempt, &seen))
+            bpf_map_delete_elem(&exempt, &seen);
+    }
     bpf_map_delete_elem(&names, &id);
     if (records_calls)
         bpf_map_delete_elem(&calls, &id);

@@ -28,7 +28,8 @@ struct {
     __type(value, struct member);
 } tree SEC(".maps");
 
-/* tracexec itself and what it has started, which --system never matches. */
+/* tracexec itself and what it has started, which is never matched, by the numbers that tracexec sees; with --system,
+   which sees all, what comes from it, too. */
 struct {
     __uint(type, BPF_MAP_TYPE_HASH);
     __uint(map_flags, BPF_F_NO_PREALLOC);
@@ -157,11 +158,15 @@ static __always_inline int is_watched(struct trace_event_raw_sched_process_exec 
     if (old != tgid) {
         /* A thread has become the leader: its own id is no more. */
         bpf_map_delete_elem(&tree, &old);
-        bpf_map_delete_elem(&exempt, &old);
+        if (whole_system)
+            bpf_map_delete_elem(&exempt, &old);
         bpf_map_delete_elem(&names, &old);
     }
-    if (bpf_map_lookup_elem(&exempt, &tgid) && seen != root_pid)
+    if (bpf_map_lookup_elem(&exempt, &seen) && seen != root_pid) {
+        /* It was started by what is in the tree, as in a terminal that is: it leaves it. */
+        bpf_map_delete_elem(&tree, &tgid);
         return 0;
+    }
     struct member *known = bpf_map_lookup_elem(&tree, &tgid);
     if (known) {
         *depth = known->depth;
@@ -171,7 +176,7 @@ static __always_inline int is_watched(struct trace_event_raw_sched_process_exec 
         struct member member = {.id = new_id()};
         if (bpf_map_update_elem(&tree, &tgid, &member, BPF_ANY))
             ADD_ONE(counters.not_followed);
-        bpf_map_delete_elem(&exempt, &tgid);
+        bpf_map_delete_elem(&exempt, &seen);
         root_pid = 0;
         return 1;
     }

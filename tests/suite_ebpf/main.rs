@@ -15,6 +15,7 @@ mod generate;
 mod support;
 
 mod death;
+mod exempt;
 mod filter;
 mod kernels;
 mod kin;

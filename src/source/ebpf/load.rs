@@ -29,6 +29,8 @@ const TASK_WORK: [&str; 2] =
     ["bpf_task_work_schedule_signal_impl", "bpf_task_work_schedule_signal"];
 /// Of the ring buffer where every exec is recorded, in bytes.
 const RECORD_ROOM: u32 = 16 << 20;
+/// As many of ours are exempt at a time, where that is not all that comes from us.
+const MANY_DEBUGGERS: u32 = 1 << 12;
 
 /// Whether the programs can tell a process's control groups as /proc shows them: from the machine's root,
 /// and in one hierarchy.
@@ -132,14 +134,15 @@ pub fn load<'object>(
     progs.handle_return_late.set_autoload(late);
     open.maps.late_calls.set_autocreate(late).map_err(refused("size"))?;
     // Room that nobody needs takes time to be made.
-    for (map, needed) in [
-        (&mut open.maps.names, lowered.keep.prev_comm),
-        (&mut open.maps.calls, aim.calls()),
-        (&mut open.maps.exempt, system),
-    ] {
+    for (map, needed) in
+        [(&mut open.maps.names, lowered.keep.prev_comm), (&mut open.maps.calls, aim.calls())]
+    {
         if !needed {
             map.set_max_entries(1).map_err(refused("size"))?;
         }
+    }
+    if !system {
+        open.maps.exempt.set_max_entries(MANY_DEBUGGERS).map_err(refused("size"))?;
     }
     let cpus = libbpf_rs::num_possible_cpus().map_err(refused("count the processors for"))?;
     open.maps.scratches.set_max_entries(cpus as u32).map_err(refused("size"))?;

@@ -130,7 +130,7 @@ impl Stops {
         *locked(&self.totals) = totals;
     }
 
-    /// Never to be matched, nor its children.
+    /// Never to be matched from its next exec on, nor its children.
     pub fn exempt(&self, pid: Pid) {
         let _ = self.exempt.update(&pid.to_ne_bytes(), &[1], MapFlags::ANY);
     }
