@@ -20,7 +20,7 @@ use crate::elevate;
 use crate::guardian;
 use crate::launcher::catalog::{self, Catalog};
 use crate::launcher::{editor, relay, shim};
-use crate::report::{Color, Report, Trouble};
+use crate::report::{self as messages, Color, Report, Trouble};
 use crate::repro;
 use crate::session;
 use crate::settings::{self, Settings};
@@ -51,13 +51,15 @@ pub fn run() -> u8 {
         }
     };
     let mut report = Report::new(cli.global.color, cli.global.verbose);
-    dispatch(cli, &matches, &mut report).unwrap_or_else(|trouble| {
+    let status = dispatch(cli, &matches, &mut report).unwrap_or_else(|trouble| {
         report.error(&trouble);
         if let Some(hint) = &trouble.hint {
             report.hint(hint);
         }
         OWN_ERROR
-    })
+    });
+    messages::flush();
+    status
 }
 
 fn dispatch(cli: Cli, matches: &ArgMatches, report: &mut Report) -> Result<u8, Trouble> {

@@ -1,27 +1,23 @@
 //! Where `--hits-json` goes: a file, or a descriptor that we were given.
 //!
-//! A thread writes, so that a reader who does not read blocks nobody: the session goes on.
+//! A reader who does not read blocks nobody: the session goes on, and counts the lines that are lost.
 
+use std::cell::Cell;
 use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::sync::mpsc;
-use std::time::Duration;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::caller;
 use crate::escape;
-use crate::report::{Report, Trouble};
+use crate::outlet::Outlet;
+use crate::report::{PATIENCE, Report, Trouble};
 use crate::sys;
-
-/// How long the end of a session waits for what has not been read.
-const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Opens what `--hits-json` names: a number is a descriptor, anything else a file, which grows. For a
 /// time before anything else is open, so that a number is what the caller meant.
@@ -58,60 +54,57 @@ fn descriptor(word: &str) -> Option<i32> {
 
 /// Takes lines to be written.
 pub struct Journal {
-    lines: Option<mpsc::Sender<Vec<u8>>>,
-    done: mpsc::Receiver<()>,
+    outlet: Outlet,
     report: Report,
+    /// An error has been reported.
+    failed: Cell<bool>,
 }
 
 impl Journal {
     pub fn start(file: File, report: Report) -> io::Result<Journal> {
-        let (lines, incoming) = mpsc::channel::<Vec<u8>>();
-        let (finished, done) = mpsc::channel();
-        std::thread::Builder::new().name("hits-json".into()).spawn(move || {
-            for line in incoming {
-                if let Err(error) = write(&file, &line) {
-                    report.warn(format!(
-                        "--hits-json: cannot write: {error}; nothing more is written there"
-                    ));
-                    break;
-                }
-            }
-            let _ = finished.send(());
-        })?;
-        Ok(Journal { lines: Some(lines), done, report })
+        Ok(Journal {
+            outlet: Outlet::to_file("hits-json", file)?,
+            report,
+            failed: Cell::new(false),
+        })
     }
 
-    /// Has a whole line written. Where that has failed, it has been told.
+    /// Has a whole line written.
     pub fn write(&self, line: Vec<u8>) {
-        if let Some(lines) = &self.lines {
-            let _ = lines.send(line);
+        let told = |lost| {
+            self.report.warn(format!("--hits-json: {}, since nobody read them", lines(lost)));
+            Vec::new()
+        };
+        self.check(self.outlet.offer(line, told));
+    }
+
+    fn check(&self, result: io::Result<()>) {
+        if let Err(error) = result
+            && !self.failed.replace(true)
+        {
+            self.report
+                .warn(format!("--hits-json: cannot write: {error}; nothing more is written there"));
         }
     }
+}
+
+fn lines(lost: u64) -> String {
+    if lost == 1 { "1 line is lost".into() } else { format!("{lost} lines are lost") }
 }
 
 impl Drop for Journal {
     fn drop(&mut self) {
-        self.lines = None;
-        if self.done.recv_timeout(PATIENCE) == Err(mpsc::RecvTimeoutError::Timeout) {
-            self.report.warn("--hits-json: the last lines are lost, since nobody reads them");
-        }
-    }
-}
-
-/// At once, if the reader has room. The descriptor may be one that does not block, of ours or of
-/// whoever gave it to us.
-fn write(mut file: &File, mut line: &[u8]) -> io::Result<()> {
-    while !line.is_empty() {
-        match file.write(line) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(written) => line = &line[written..],
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                let mut fds = [PollFd::new(file.as_fd(), PollFlags::POLLOUT)];
-                let _ = poll(&mut fds, PollTimeout::NONE);
+        match self.outlet.wait(PATIENCE) {
+            Err(error) => self.check(Err(error)),
+            Ok(whole) => {
+                let lost = self.outlet.lost() + if whole { 0 } else { self.outlet.unwritten() };
+                if lost > 0 {
+                    self.report.warn(format!(
+                        "--hits-json: the last {}, since nobody reads them",
+                        lines(lost)
+                    ));
+                }
             }
-            Err(error) => return Err(error),
         }
     }
-    Ok(())
 }

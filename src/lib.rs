@@ -29,6 +29,7 @@ pub mod judge;
 pub mod launcher;
 pub mod moment;
 pub mod notify;
+pub mod outlet;
 pub mod procfs;
 pub mod report;
 pub mod repro;

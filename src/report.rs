@@ -4,7 +4,13 @@
 //! Every text that comes from a traced process passes through [`crate::escape`] on its way here.
 
 use std::fmt::Display;
+use std::fs::File;
 use std::io::{self, IsTerminal, Write};
+use std::os::fd::AsFd;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use crate::outlet::Outlet;
 
 /// When to use colours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -31,6 +37,29 @@ impl Color {
                     && std::env::var_os("TERM").is_some_and(|term| term != "dumb")
             }
         }
+    }
+}
+
+/// Who writes while a session runs, which must not wait for a reader.
+static OUTLET: OnceLock<Outlet> = OnceLock::new();
+/// How long a line may take to be written before the session goes on without that.
+const PROMPT: Duration = Duration::from_millis(100);
+/// How long the end of a session waits for what has not been read.
+pub const PATIENCE: Duration = Duration::from_secs(2);
+
+/// From here on nobody waits for a reader of standard error: what it does not read is kept up to a limit, and then lost.
+pub fn never_wait() -> io::Result<()> {
+    if OUTLET.get().is_none() {
+        let stderr = File::from(io::stderr().as_fd().try_clone_to_owned()?);
+        let _ = OUTLET.set(Outlet::to_file("messages", stderr)?);
+    }
+    Ok(())
+}
+
+/// Waits for what is still to be written to standard error, if anybody reads it.
+pub fn flush() {
+    if let Some(outlet) = OUTLET.get() {
+        let _ = outlet.wait(PATIENCE);
     }
 }
 
@@ -79,8 +108,21 @@ impl Report {
     /// business: COMMAND goes on.
     fn line(self, style: Style, label: &str, text: &str) {
         let label = style.paint(self.color, &format!("tracexec: {label}"));
-        let line = format!("{label}{text}\n");
-        let _ = io::stderr().write_all(line.as_bytes());
+        self.pass_on(format!("{label}{text}\n").into_bytes());
+    }
+
+    /// Writes what is harmless to standard error as it is.
+    pub fn pass_on(self, bytes: Vec<u8>) {
+        let Some(outlet) = OUTLET.get() else { return drop(io::stderr().write_all(&bytes)) };
+        let told = |lost| {
+            let label = Style::Warning.paint(self.color, "tracexec: warning: ");
+            let lost = if lost == 1 { "1 message is" } else { &format!("{lost} messages are") };
+            format!("{label}{lost} lost: nobody read standard error\n").into_bytes()
+        };
+        if outlet.offer(bytes, told).is_ok() {
+            // What others write after it is to stand after it.
+            outlet.wait_briefly(PROMPT);
+        }
     }
 
     /// A match, and what becomes of it.
@@ -142,6 +184,6 @@ impl std::error::Error for Trouble {}
 
 /// How many columns a line on standard error may take; a log has room.
 pub fn width() -> usize {
-    let size = crate::sys::window_size(std::os::fd::AsFd::as_fd(&io::stderr()));
+    let size = crate::sys::window_size(io::stderr().as_fd());
     size.map_or(160, |size| usize::from(size.ws_col)).clamp(80, 200)
 }

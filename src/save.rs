@@ -4,7 +4,7 @@ mod backtrace;
 mod folder;
 
 use std::fs::{File, Permissions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ use crate::dump::{self, Focus, Prepared};
 use crate::files;
 use crate::judge::Program;
 use crate::procfs::{self, Status};
-use crate::report::Trouble;
+use crate::report::{Report, Trouble};
 use crate::repro::{self, Repro};
 use crate::sys::{self, Pid};
 
@@ -27,6 +27,9 @@ pub use backtrace::Backtracer;
 
 /// How long a stop may take, which is at once on a machine that is not busy.
 const SETTLES_WITHIN: Duration = Duration::from_secs(5);
+
+/// The most that is shown of what a debugger says, in bytes.
+const LONGEST: u64 = 2 << 20;
 
 /// A thing that can be kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -104,7 +107,12 @@ impl Saves {
 
     /// Has a debugger look at a core of a process that is stopped, and say on our standard error what it would say of
     /// the process; in a thread as below.
-    pub fn show(backtracer: Backtracer, subject: &Subject, cancelled: &AtomicBool) -> Saved {
+    pub fn show(
+        backtracer: Backtracer,
+        subject: &Subject,
+        cancelled: &AtomicBool,
+        report: Report,
+    ) -> Saved {
         let _ = SigSet::all().thread_block();
         let mut saved = Saved::default();
         let shown = match tempfile::tempdir() {
@@ -114,8 +122,11 @@ impl Saves {
                     Saves { what: Vec::new(), to, owner: None, backtracer: Some(backtracer) };
                 let result = saves.backtrace(subject, folder.path(), cancelled);
                 // What it said of a failure, too.
-                if let Ok(mut text) = files::open(&folder.path().join("backtrace.txt")) {
-                    let _ = io::copy(&mut text, &mut io::stderr().lock());
+                let mut text = Vec::new();
+                if let Ok(file) = files::open(&folder.path().join("backtrace.txt"))
+                    && file.take(LONGEST).read_to_end(&mut text).is_ok()
+                {
+                    report.pass_on(text);
                 }
                 result
             }

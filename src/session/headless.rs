@@ -34,8 +34,9 @@ impl Session {
             self.report
                 .hit(format!("{what}: {name} on its core, since its first thread has ended"));
             self.hits[index].shown = true;
+            let report = self.report;
             return self.look_into(index, move |subject, cancelled| {
-                Saves::show(backtracer, subject, cancelled)
+                Saves::show(backtracer, subject, cancelled, report)
             });
         }
         match &self.config.action {

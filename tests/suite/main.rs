@@ -7,6 +7,7 @@ mod filter_support;
 mod support;
 
 mod auto;
+mod blocked;
 mod cli;
 mod cmdline;
 mod collect;

@@ -21,7 +21,7 @@ use crate::diagnose::{self, BTF};
 use crate::event::Wanted;
 use crate::guardian::{Guardian, KernelSide};
 use crate::procfs;
-use crate::report::Trouble;
+use crate::report::{Color, Report, Trouble};
 use crate::sys::Pid;
 
 /// The kernel's function by which it does, by its names.
@@ -69,7 +69,11 @@ pub fn load<'object>(
     let silent = std::env::var_os("TRACEXEC_BPF_LOG").is_none();
     libbpf_rs::set_print(Some((
         PrintLevel::Warn,
-        if silent { |_, _| {} } else { |_, text| eprint!("{text}") },
+        if silent {
+            |_, _| {}
+        } else {
+            |_, text| Report::new(Color::Never, 0).pass_on(text.into_bytes())
+        },
     )));
     let refused = |step: &'static str| move |error: libbpf_rs::Error| refusal(step, &error);
     let namespace = fs::metadata("/proc/self/ns/pid")
