@@ -233,6 +233,32 @@ __noinline u32 tell_filename(u64 address)
     return flags;
 }
 
+/* Sends the first argument, in whose place the kernel puts what runs a script. */
+__noinline u32 tell_name(u64 argv, u32 compat)
+{
+    struct scratch *scratch = scratch_of_cpu();
+    if (!scratch)
+        return 1;
+    struct vector *vector = &scratch->vector;
+    __builtin_memset(vector, 0, sizeof *vector);
+    vector->kind = STRING_NAME;
+    u64 address = 0;
+    u32 narrow = 0;
+    if (!argv)
+        return 0;
+    long failed = compat ? bpf_probe_read_user(&narrow, sizeof narrow, (void *)argv)
+                         : bpf_probe_read_user(&address, sizeof address, (void *)argv);
+    if (compat)
+        address = narrow;
+    if (failed)
+        flush(scratch, vector, FLAG_STRING_UNREADABLE);
+    else if (address)
+        gather(address);
+    if (vector->fill)
+        flush(scratch, vector, 0);
+    return 0;
+}
+
 /* A call has begun: tells of it and of the descriptors, some of which a success will close. */
 static __always_inline void enter_call(struct task_struct *task, struct call *call)
 {
@@ -257,6 +283,7 @@ static __always_inline void enter_call(struct task_struct *task, struct call *ca
     event->filename_len = len;
     __builtin_memcpy(event->comm, call->comm, sizeof event->comm);
     send(exec, event, sizeof *event + len, sizeof *event + FILENAME_ROOM);
+    tell_name(call->argv, call->compat);
     if (records_fds)
         tell_fds();
     s32 tid = both;

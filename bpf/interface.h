@@ -168,6 +168,7 @@ enum string_kind {
     STRING_ARGV, /* each string with its NUL */
     STRING_ENV,
     STRING_FILENAME,
+    STRING_NAME, /* the first argument as it was passed, with its NUL */
 };
 
 struct string_event {

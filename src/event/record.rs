@@ -31,6 +31,13 @@ pub struct Vector {
     pub unread: Vec<usize>,
 }
 
+impl Vector {
+    /// Strings that were all read.
+    pub fn of<S: AsRef<[u8]>>(strings: impl IntoIterator<Item = S>) -> Vector {
+        Vector { strings: strings.into_iter().collect(), unread: Vec::new() }
+    }
+}
+
 /// A descriptor with all that is known of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FdRecord {
@@ -178,6 +185,9 @@ pub struct ExecRecord {
     pub prev_comm: Part<Vec<u8>>,
     pub filename: Part<Vec<u8>>,
     pub argv: Part<Vector>,
+    /// Of a script that was executed: the arguments as they were passed, where the call was seen. `argv` is what
+    /// the interpreter got.
+    pub passed: Part<Vector>,
     pub env: Part<Vector>,
     pub cwd: Part<Vec<u8>>,
     pub exe: Part<Vec<u8>>,
@@ -201,6 +211,31 @@ impl ExecRecord {
         self.filename.value.as_ref().or(self.exe.value.as_ref()).map(|path| basename(path))
     }
 
+    /// Where the name of a script is among the arguments that its interpreter got.
+    pub fn script(&self) -> Option<usize> {
+        let chain = self.interpreters.value.as_ref().filter(|_| self.result == 0)?;
+        let filename = self.filename.value.as_deref()?;
+        let argv = &self.argv.value.as_ref()?.strings;
+        let begins = argv.get(0) == chain.last().map(Vec::as_slice);
+        // Each may have one argument of its own.
+        let mut places = argv.iter().take(2 * chain.len() + 1).skip(1);
+        places.position(|argument| argument == filename).map(|at| at + 1).filter(|_| begins)
+    }
+
+    /// Completes `passed`, which so far has the first argument only: the kernel has put the interpreter and its
+    /// words in place of that one. Nothing is left of it where there is no interpreter.
+    pub fn complete_passed(&mut self) {
+        let first = std::mem::take(&mut self.passed);
+        let (Some(at), Some(argv)) = (self.script(), &self.argv.value) else { return };
+        self.passed.faults = first.faults;
+        let Some(mut passed) = first.value else { return };
+        passed.strings = passed.strings.iter().chain(argv.strings.iter().skip(at + 1)).collect();
+        passed
+            .unread
+            .extend(argv.unread.iter().filter(|place| **place > at).map(|place| place - at));
+        self.passed = Part { value: Some(passed), faults: first.faults | self.argv.faults };
+    }
+
     /// The parts, and the whole, that are not as they should be.
     pub fn faulty_parts(&self) -> impl Iterator<Item = (&'static str, Faults)> {
         let parts = [
@@ -209,6 +244,7 @@ impl ExecRecord {
             ("prev_comm", self.prev_comm.faults),
             ("filename", self.filename.faults),
             ("argv", self.argv.faults),
+            ("passed_argv", self.passed.faults),
             ("env", self.env.faults),
             ("cwd", self.cwd.faults),
             ("exe", self.exe.faults),

@@ -183,7 +183,7 @@ impl EbpfSource {
                         own,
                         adopter: follower,
                         command: 0,
-                        command_runs: false,
+                        command_name: None,
                         awaited: None,
                         judge,
                         tell,

@@ -29,6 +29,8 @@ pub struct Command {
 /// A child that has yet to report how its exec went.
 pub struct Launched {
     pub pid: Pid,
+    /// Its argv[0].
+    pub name: OsString,
     report: File,
 }
 
@@ -134,7 +136,8 @@ pub fn launch_under(
                 return Err(LaunchError::Trace(error));
             }
             let _ = File::from(go).write_all(b"!");
-            Ok(Launched { pid, report: File::from(report) })
+            let name = command.words[0].clone();
+            Ok(Launched { pid, name, report: File::from(report) })
         }
     }
 }

@@ -130,9 +130,14 @@ impl Program {
         }
         let mut argv: Vec<&[u8]> =
             vector.into_iter().flat_map(|vector| vector.strings.iter()).collect();
-        if let Some(at) = script(record, &argv) {
+        let script = record.script();
+        if let Some(at) = script {
             // The kernel has put its interpreter before it, and thrown its own first argument away.
             argv.drain(..at);
+            let passed = record.passed.value.as_ref().filter(|_| record.passed.faults.is_empty());
+            if let Some(name) = passed.and_then(|passed| passed.strings.get(0)) {
+                argv[0] = name;
+            }
         } else if record.result == 0 && !record.interpreters.faults.is_empty() {
             let what = "whether an interpreter has got it, with words of its own, is not known";
             lacking.push(because(what, record.interpreters.faults));
@@ -143,11 +148,18 @@ impl Program {
         if vector.is_some_and(|vector| vector.strings.is_empty()) {
             lacking.push("there was no argument, not even a name".into());
         }
+        // bash would make it absolute, and a script sees its path, but not its own argv[0].
+        let keeps_path = script.is_some() && !file.starts_with(b"/");
+        if keeps_path && name.as_ref().is_some_and(|name| *name != file) {
+            lacking.push("the script's argv[0] is the file's name".into());
+        }
         let through = match name {
             Some(name) if path::leads_to(record, &name, &file) => {
                 return Program { file: name, through: Through::Env, arguments };
             }
-            Some(name) if name != file || !file.contains(&b'/') => Through::Bash(name),
+            Some(name) if (name != file && !keeps_path) || !file.contains(&b'/') => {
+                Through::Bash(name)
+            }
             _ if file.contains(&b'=') => Through::Nice,
             _ => Through::Env,
         };
@@ -161,17 +173,6 @@ impl Program {
         }
         Program { file, through, arguments }
     }
-}
-
-/// Where the name of a script is among the arguments that its interpreter has got.
-fn script(record: &ExecRecord, argv: &[&[u8]]) -> Option<usize> {
-    let chain = record.interpreters.value.as_ref().filter(|_| record.result == 0)?;
-    let filename = record.filename.value.as_deref()?;
-    let begins = argv.first().copied() == chain.last().map(Vec::as_slice);
-    // Each may have one argument of its own.
-    let most = 2 * chain.len();
-    let mut places = argv.iter().take(most + 1).skip(1);
-    places.position(|argument| *argument == filename).map(|at| at + 1).filter(|_| begins)
 }
 
 /// The file that is executed, and whether it is named as it was.

@@ -90,6 +90,7 @@ impl Given {
             prev_comm: Part::default(),
             filename: Part::of(filename.to_vec()),
             argv: vector(self.argv.iter().collect()),
+            passed: Part::default(),
             env: vector(self.env.iter().collect()),
             cwd: Part::of(self.cwd.clone()),
             exe: Part::of(self.exe.clone()),

@@ -78,19 +78,19 @@ fn record() -> impl Strategy<Value = ExecRecord> {
     let how = (select(&[0, 0, 0, -2, -13, -4000][..]), call, any::<bool>(), faults());
     let names = (part(bytes()), part(bytes()), part(bytes()), part(bytes()), part(bytes()));
     let vectors = (part(vector()), part(vector()), part(vec(descriptor(), 0..3)), part(ids()));
-    let more = (part(vec(bytes(), 0..3)), part(bytes()));
+    let more = (part(vec(bytes(), 0..3)), part(bytes()), part(vector()));
     (numbers, how, names, vectors, more).prop_map(|(numbers, how, names, vectors, more)| {
         let (parent, depth, pid_namespace, mount_namespace, began, [tid, uid, gid]) = numbers;
         let (result, call, compat, faults) = how;
         let (comm, prev_comm, filename, cwd, exe) = names;
         let (argv, env, fds, ids) = vectors;
-        let (interpreters, cgroup) = more;
+        let (interpreters, cgroup, passed) = more;
         let call = call.map(|(at, flags)| ExecCall { at, flags });
         let (id, pid, time) = (0, 0, 0);
         #[rustfmt::skip]
         let record = ExecRecord {
             id, pid, tid: tid.max(1), parent, depth, time, began, result, call, compat, uid, gid, ids, comm,
-            prev_comm, filename, argv, env, cwd, exe, interpreters, cgroup, fds, pid_namespace,
+            prev_comm, filename, argv, passed, env, cwd, exe, interpreters, cgroup, fds, pid_namespace,
             mount_namespace, faults,
         };
         record

@@ -60,6 +60,56 @@ fn each_exec_has_its_line_failed_ones_too() {
 }
 
 #[test]
+fn what_a_script_was_called_by_is_kept() {
+    let world = World::new();
+    // The kernel's own #! line has one more word, and the interpreter is a script itself.
+    for (name, text) in [("shim", "#!/usr/bin/env bash\n:\n"), ("runner", "#!/bin/sh\n:\n")] {
+        let script = world.file(name, text);
+        fs::set_permissions(script, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let folder = world.dir.path().display();
+    let script = world.file("nested", format!("#!{folder}/runner word\n"));
+    fs::set_permissions(script, fs::Permissions::from_mode(0o755)).unwrap();
+    let line = "for f in shim nested; do (exec -a 'py thon' \"$PWD/$f\" -c x); done; ./shim y; :";
+    for backend in backends() {
+        let options = ["-o", "log", "--show-cmdline", "--show-argv"];
+        let running = start(&world, backend, &options, &["bash", "-c", line]);
+        assert_eq!(finish(running).code(), 0);
+        let log = fs::read_to_string(world.path("log")).unwrap();
+        let lines: Vec<&str> = log.lines().filter(|line| line.contains(" cmdline: ")).collect();
+        for name in ["shim", "nested"] {
+            let end = format!("\"$0\" -- \"$@\"' 'py thon' {folder}/{name} -c x");
+            let found = lines.iter().find(|line| line.ends_with(&end));
+            let found = found.unwrap_or_else(|| panic!("{backend}: {log}"));
+            let words = format!("\"{folder}/{name}\", \"-c\", \"x\"] argv0=\"py thon\" ");
+            assert!(found.contains(&words), "{backend}: {found}");
+        }
+        // The file's own name is nothing to tell.
+        let plain = lines.iter().find(|line| line.contains(" \"./shim\", \"y\"]"));
+        let plain = plain.unwrap_or_else(|| panic!("{backend}: {log}"));
+        assert!(!plain.contains("argv0=") && plain.ends_with(" ./shim y"), "{backend}: {plain}");
+        let mut command = world.tracexec(["collect", "--backend", backend, "-F", "json"]);
+        command.args(["-o", "json", "--", "bash", "-c", line]).current_dir(world.dir.path());
+        assert_eq!(finish(world.start(command)).code(), 0);
+        let text = fs::read_to_string(world.path("json")).unwrap();
+        let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let passed = |exec: &serde_json::Value| exec["passed_argv"].clone();
+        let execs = json["events"].as_array().unwrap();
+        let all: Vec<_> = execs.iter().map(passed).filter(|passed| !passed.is_null()).collect();
+        let odd = serde_json::json!(["py thon", "-c", "x"]);
+        assert_eq!(
+            all,
+            [odd.clone(), odd, serde_json::json!(["./shim", "y"])],
+            "{backend}: {text}"
+        );
+        // A recording says the same.
+        let report = world.run(["report", world.path("json").to_str().unwrap(), "-F", "json"]);
+        let again: serde_json::Value = serde_json::from_str(&report.out()).unwrap();
+        assert_eq!(again["events"], json["events"], "{backend}: {}", report.stderr);
+    }
+}
+
+#[test]
 fn what_proc_self_means_is_looked_up_for_the_process_that_says_it() {
     let world = World::new();
     let script = world.file("script", "#!/bin/sh -e\nread x <fifo\n");

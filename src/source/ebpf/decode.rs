@@ -25,6 +25,8 @@ struct Parts {
     count: u32,
     call: Option<call_event>,
     argv: Block,
+    /// The first argument as it was passed.
+    name: Block,
     env: Block,
     /// As it was passed, then as the kernel has it.
     filename: Part<Vec<u8>>,
@@ -143,6 +145,7 @@ impl Parts {
         let faults = faults(&event.header);
         let vector = match event.kind {
             string_kind::STRING_ARGV => &mut self.argv,
+            string_kind::STRING_NAME => &mut self.name,
             string_kind::STRING_ENV => &mut self.env,
             _ => {
                 self.filename = filename(bytes, faults);
@@ -201,6 +204,7 @@ impl Parts {
             },
             filename: self.filename,
             argv: self.argv.part(event.argv_len, recorded(recorded_part::RECORDED_ARGV)),
+            passed: self.name.part(0, self.call.is_some()),
             env: self.env.part(event.env_len, recorded(recorded_part::RECORDED_ENV)),
             cwd: self.cwd,
             exe: self.exe,

@@ -1,6 +1,7 @@
 //! Receives the events, judges each on the stopped process, and waits for COMMAND.
 
 use std::cell::RefCell;
+use std::ffi::OsString;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use super::load::Programs;
 use super::roots::Roots;
 use super::skeleton::types::{answer, exec_event};
 use super::stops::{Later, Stopped, Stops};
-use crate::event::{Begun, Ended, ExecRecord, Facts, Image, Keep, Part};
+use crate::event::{Begun, Ended, ExecRecord, Facts, Image, Keep, Part, Vector};
 use crate::fault;
 use crate::judge::Candidate;
 use crate::procfs::{self, Status};
@@ -50,8 +51,8 @@ pub struct Watch<'object, J, E> {
     pub adopter: Option<Arc<Adopter>>,
     /// COMMAND, once it has been started.
     pub command: Pid,
-    /// Whether it has executed anything.
-    pub command_runs: bool,
+    /// Its argv[0], until it has executed anything.
+    pub command_name: Option<OsString>,
     /// The same, and when it was let go, until it is reported as started.
     pub awaited: Option<(Pid, u64)>,
     pub judge: J,
@@ -137,6 +138,7 @@ impl<J: Judge, E: Fn(SourceEvent)> Watch<'_, J, E> {
         let pidfd =
             pidfd.ok_or_else(|| LaunchError::System(std::io::ErrorKind::NotFound.into()))?;
         self.command = child.pid;
+        self.command_name = Some(child.name.clone());
         Ok((child, pidfd))
     }
 
@@ -304,15 +306,15 @@ impl<J: Judge, E: Fn(SourceEvent)> Watch<'_, J, E> {
             let living = || procfs::pidfd_of(event.tgid, event.start_time).ok().map(|_| event.tgid);
             record.interpreters = interpreters::of(&record, living);
         }
+        let begins = self.aim.records() && event.tgid == self.command && event.result == 0;
+        if let Some(name) = self.command_name.take_if(|_| begins) {
+            // Before it was COMMAND it was ours: its call was not seen.
+            record.prev_comm = Part::default();
+            record.passed = Part::of(Vector::of([name.as_encoded_bytes()]));
+        }
+        record.complete_passed();
         if event.result != 0 {
             return self.failed(event, record);
-        }
-        if self.aim.records()
-            && event.tgid == self.command
-            && !std::mem::replace(&mut self.command_runs, true)
-        {
-            // Before it was COMMAND it was ours.
-            record.prev_comm = Part::default();
         }
         self.begins(event.tgid, Some(event.time));
         let ancestry = self.executing(event);

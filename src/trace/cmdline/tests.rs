@@ -24,6 +24,7 @@ fn record(filename: &[u8], argv: &[&[u8]], env: &[&[u8]], cwd: &[u8]) -> ExecRec
         prev_comm: Part::default(),
         filename: Part::of(filename.to_vec()),
         argv: vector(argv),
+        passed: Part::default(),
         env: vector(env),
         cwd: Part::of(cwd.to_vec()),
         exe: Part::of(filename.to_vec()),
@@ -150,6 +151,18 @@ fn a_script_is_run_as_it_was_and_not_as_its_interpreter_was() {
     let mut of = record(b"./s", &argv, &[], b"/");
     of.interpreters = Part::of(vec![b"inner".to_vec(), b"/bin/sh".to_vec()]);
     assert_eq!(command_line(&of, None, Redirect::None).text, "env -i -C / ./s x");
+    // By another name that was passed: bash gives it that, unless it would change the path that the script sees.
+    of.passed = Part::of(Vector::of(["python3", "x"]));
+    let line = command_line(&of, None, Redirect::None);
+    assert_eq!(line.text, "env -i -C / ./s x");
+    assert_eq!(line.lacking, ["the script's argv[0] is the file's name"]);
+    let mut absolute = of.clone();
+    absolute.filename = Part::of(b"/s".to_vec());
+    absolute.argv.value = Some(Vector::of(["/bin/sh", "inner", "-e", "/s", "x"]));
+    let line = command_line(&absolute, None, Redirect::None);
+    assert!(line.text.ends_with(r#"exec -a "$0" -- "$@")' python3 /s x"#), "{}", line.text);
+    assert_eq!(line.lacking, Vec::<String>::new());
+    of.passed = Part::default();
     // As it was passed.
     of.argv = record(b"./s", &[b"./s", b"./s"], &[], b"/").argv;
     assert_eq!(command_line(&of, None, Redirect::None).text, "env -i -C / ./s ./s");

@@ -147,6 +147,7 @@ impl Form {
                 .map(|all| all.iter().map(text).collect()),
             cwd: record.cwd.value.as_ref().map(text),
             argv: record.argv.value.as_ref().map(vector),
+            passed_argv: record.passed.value.as_ref().map(vector),
             env: record.env.value.as_ref().map(|env| self.env(env)),
             fds: record.fds.value.as_ref().map(|fds| fds.iter().map(Into::into).collect()),
             uid: record.uid,

@@ -188,6 +188,7 @@ pub(super) fn execution(
         prev_comm: part!("prev_comm", exec.prev_comm.map(Text::bytes)),
         filename: part!("filename", exec.filename.map(Text::bytes)),
         argv: part!("argv", exec.argv.map(vector)),
+        passed: part!("passed_argv", exec.passed_argv.map(vector)),
         env: part!("env", exec.env.map(|value| env(value, baseline))),
         cwd: part!("cwd", exec.cwd.map(Text::bytes)),
         exe: part!("exe", exec.exe.map(Text::bytes)),

@@ -309,6 +309,7 @@ pub struct Exec<'a> {
     pub interpreters: Option<Vec<Text<'a>>>,
     pub cwd: Option<Text<'a>>,
     pub argv: Option<Vector<'a>>,
+    pub passed_argv: Option<Vector<'a>>,
     pub env: Option<Env<'a>>,
     pub fds: Option<Vec<Descriptor<'a>>>,
     pub uid: u32,

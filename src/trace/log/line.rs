@@ -72,6 +72,7 @@ impl Line {
         }
         if shown.argv {
             self.argv(&record.argv);
+            self.name_passed(record);
         }
         if shown.cwd {
             self.named("cwd=", Hue::Place, &record.cwd);
@@ -145,6 +146,24 @@ impl Line {
         }
         self.plain("]");
         self.mark(argv.faults);
+    }
+
+    /// What a script was called by, where that is not its file's name: its interpreter has not got it.
+    fn name_passed(&mut self, record: &ExecRecord) {
+        let passed = &record.passed;
+        let unread = passed.value.as_ref().is_some_and(|vector| vector.unread.first() == Some(&0));
+        match passed.value.as_ref().map(|vector| vector.strings.get(0)) {
+            Some(Some(_)) if unread => {
+                self.plain(" argv0=");
+                self.part(Hue::Unread, "<unreadable>");
+            }
+            Some(Some(name)) if Some(name) != record.filename.value.as_deref() => {
+                self.plain(" argv0=");
+                self.part(Hue::Argument, &quoted(name));
+            }
+            Some(None) => self.plain(" argv0=NULL"),
+            _ => {}
+        }
     }
 
     fn interpreters(&mut self, interpreters: &Part<Vec<Vec<u8>>>) {

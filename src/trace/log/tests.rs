@@ -68,6 +68,7 @@ fn record() -> ExecRecord {
         comm: Part::of(b"ls".to_vec()),
         prev_comm: Part::of(b"sh".to_vec()),
         filename: Part::of(b"/bin/ls".to_vec()),
+        passed: Part::default(),
         argv: vector(&[b"ls", b"-l"]),
         env: vector(&[b"A=1", b"B=2", b"B=3", b"PATH=/bin"]),
         cwd: Part::of(b"/src".to_vec()),

@@ -174,6 +174,7 @@ fn record(id: u64, pid: u32, time: u64, argv: &[&[u8]]) -> ExecRecord {
         cwd: Part::of(b"/src".to_vec()),
         exe: Part::of([b"/usr/bin/", comm].concat()),
         interpreters: Part::of(vec![]),
+        passed: Part::default(),
         cgroup: Part::of(b"/user.slice".to_vec()),
         fds: Part::of(vec![file(0, b"/dev/null")]),
         pid_namespace: Reading::Known(4026531836),

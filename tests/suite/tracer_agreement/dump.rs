@@ -149,10 +149,15 @@ pub fn be_the_program() {
         check_usage(command);
         assert!(ends.iter().all(|ended| ended.usage.is_some()));
     }
-    let called = |record: &ExecRecord| {
-        Exec::of(record).called(record.interpreters.value.as_deref().unwrap_or_default())
+    run.execs = records.iter().map(Exec::of).collect();
+    let is_script = |record: &&ExecRecord| {
+        record.result == 0 && record.interpreters.value.as_ref().is_some_and(|all| !all.is_empty())
     };
-    run.execs = records.iter().map(called).collect();
+    run.scripts = records
+        .iter()
+        .filter(is_script)
+        .filter_map(|record| record.filename.value.clone())
+        .collect();
     run.ended.sort_unstable();
     let answer = Path::new(&path).with_extension("answer");
     fs::write(answer, serde_json::to_vec(&run).unwrap()).unwrap();

@@ -25,7 +25,8 @@ const LONGEST_STRING: usize = 32 * 4096 - 1;
 /// What of argv or the environment goes past it is left out.
 const MOST_BYTES: usize = 8 << 20;
 
-/// What stands for the name that a script was called by, which the kernel forgets.
+/// What stands for the name that a script was called by, which the kernel forgets: who does not see the call does
+/// not know it.
 const FORGOTTEN: &[u8] = b"(forgotten)";
 
 /// gcc's temporary files, in the command lines of its parts.
@@ -52,16 +53,26 @@ fn strings(part: &Part<Vector>) -> Option<Vec<Option<Vec<u8>>>> {
 }
 
 impl Exec {
+    /// As it was passed, as far as that is known.
     pub fn of(record: &ExecRecord) -> Exec {
         let parts = [record.filename.faults, record.argv.faults, record.env.faults];
-        Exec {
+        let exec = Exec {
             result: record.result,
             filename: record.filename.value.clone(),
             argv: strings(&record.argv),
             env: strings(&record.env),
             cut: parts.map(|faults| faults.contains(Faults::POSSIBLE_TRUNCATION)),
         }
-        .normal()
+        .normal();
+        let called = exec.clone().called(record.interpreters.value.as_deref().unwrap_or_default());
+        match &record.passed.value {
+            Some(_) => {
+                let passed = Exec { argv: strings(&record.passed), ..exec }.normal();
+                assert_eq!(passed.clone().forget_name(), called);
+                passed
+            }
+            None => called,
+        }
     }
 
     /// What a record of it holds, where all of it is known.
@@ -106,7 +117,7 @@ impl Exec {
     }
 
     /// As it was called, where the kernel has put `interpreters` before a script.
-    pub fn called(mut self, interpreters: &[Vec<u8>]) -> Exec {
+    fn called(mut self, interpreters: &[Vec<u8>]) -> Exec {
         if self.result != 0 || interpreters.is_empty() {
             return self;
         }
@@ -126,10 +137,6 @@ impl Exec {
         }
         self
     }
-
-    fn is_script(&self) -> bool {
-        self.argv.as_ref().is_some_and(|argv| argv.first() == Some(&Some(FORGOTTEN.to_vec())))
-    }
 }
 
 /// What a run was, told by one who watched.
@@ -141,17 +148,17 @@ pub struct Run {
     pub ended: Vec<i32>,
     /// COMMAND's wait status.
     pub status: i32,
+    /// The file names of scripts.
+    pub scripts: HashSet<Vec<u8>>,
 }
 
 impl Run {
-    /// The file names of scripts.
-    pub fn scripts(&self) -> HashSet<Vec<u8>> {
-        let scripts = self.execs.iter().filter(|exec| exec.is_script());
-        scripts.filter_map(|exec| exec.filename.clone()).collect()
-    }
-
+    /// What who sees no calls sees of it.
     pub fn successes(&self) -> Vec<Exec> {
-        self.execs.iter().filter(|exec| exec.result == 0).cloned().collect()
+        let is_script =
+            |exec: &Exec| exec.filename.as_ref().is_some_and(|name| self.scripts.contains(name));
+        let seen = |exec: Exec| if is_script(&exec) { exec.forget_name() } else { exec };
+        self.execs.iter().filter(|exec| exec.result == 0).cloned().map(seen).collect()
     }
 }
 

@@ -52,6 +52,8 @@ pub fn a_shell_script_with_pipes_and_subshells() -> Scenario {
         script(world, "inner", "#!/bin/sh -e\necho \"$#\" | cat\n");
         let outer = "#! /bin/bash\n(cat /dev/null; true) | (cat | tr a b) | cat\n\
                      x=$(/bin/echo a; /bin/echo b | sort -r)\n./inner \"$x\" $'\\xff\\n' ''\n\
+                     cp inner shim; PATH=.:$PATH shim by name; (exec -a 'other name' ./inner x)\n\
+                     (exec -a '' ./inner); env -i ./inner ./inner\n\
                      for i in 1 2 3; do /bin/true & done; wait\nexec sh -c 'exit 5' \"it's\"\n";
         words([script(world, "outer", outer)])
     }

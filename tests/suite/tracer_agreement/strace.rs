@@ -1,6 +1,5 @@
 //! What strace says of a run. Each task has a file of its own, so that no line is broken up.
 
-use std::collections::HashSet;
 use std::ffi::OsString;
 use std::fs;
 use std::process::Command;
@@ -29,15 +28,6 @@ pub fn run(world: &World, as_user: &[&str], words: &[OsString]) -> (Vec<Exec>, i
     }
     assert!(!execs.is_empty(), "strace is needed: apt install strace\n{}", outcome.stderr);
     (execs, outcome.code())
-}
-
-/// Scripts, whose own name the kernel forgets.
-pub fn forget(execs: Vec<Exec>, scripts: &HashSet<Vec<u8>>) -> Vec<Exec> {
-    let is_script = |exec: &Exec| {
-        exec.result == 0 && exec.filename.as_ref().is_some_and(|name| scripts.contains(name))
-    };
-    let forget = |exec: Exec| if is_script(&exec) { exec.forget_name() } else { exec };
-    execs.into_iter().map(forget).collect()
 }
 
 /// A line as strace -xx has it: what is no escape stands for itself.

@@ -110,9 +110,13 @@ impl Pages {
     }
 
     pub fn filename(&mut self, address: u64) -> Part<Vec<u8>> {
-        match self.string(address, LONGEST_NAME) {
+        self.text(address, LONGEST_NAME, Faults::FILENAME_UNREADABLE)
+    }
+
+    fn text(&mut self, address: u64, longest: usize, unreadable: Faults) -> Part<Vec<u8>> {
+        match self.string(address, longest) {
             Ok(text) => Part::of(text),
-            Err(Cut::Unreadable) => Part { value: None, faults: Faults::FILENAME_UNREADABLE },
+            Err(Cut::Unreadable) => Part { value: None, faults: unreadable },
             Err(Cut::TooLong(text)) => {
                 Part { value: Some(text), faults: Faults::POSSIBLE_TRUNCATION }
             }
@@ -147,6 +151,19 @@ impl Pages {
         }
         let vector = Vector { strings: Strings::from_block(block), unread };
         Part { value: Some(vector), faults }
+    }
+
+    /// The first of those strings, if there is one.
+    pub fn first(&mut self, address: u64, pointer_size: usize) -> Part<Vector> {
+        let pointer = if address == 0 { Some(0) } else { self.pointer(address, pointer_size) };
+        let text = match pointer {
+            None => return Part { value: None, faults: Faults::POINTER_UNREADABLE },
+            Some(0) => return Part::of(Vector::default()),
+            Some(pointer) => self.text(pointer, LONGEST, Faults::STRING_UNREADABLE),
+        };
+        let unread = if text.value.is_none() { vec![0] } else { Vec::new() };
+        let vector = Vector { unread, ..Vector::of([text.value.unwrap_or_default()]) };
+        Part { value: Some(vector), faults: text.faults }
     }
 
     fn pointers(&mut self, address: u64, size: usize, faults: &mut Faults) -> Vec<u64> {
@@ -184,6 +201,8 @@ mod tests {
         let mut pointers: Vec<u64> = strings.iter().map(|s| s.as_ptr() as u64).collect();
         pointers.push(0);
         let vector = ours().vector(pointers.as_ptr() as u64, 8);
+        let first = ours().first(pointers.as_ptr() as u64, 8);
+        assert_eq!(first.value.unwrap().strings, ["a"].into_iter().collect());
         let want: Strings = strings.iter().map(|s| s.to_bytes()).collect();
         assert_eq!((vector.faults, &vector.value.unwrap().strings), (Faults::empty(), &want));
         // A string that is nowhere keeps its place.
@@ -197,6 +216,8 @@ mod tests {
     #[test]
     fn pointers_that_are_nowhere_are_told_and_none_at_all_is_nothing() {
         assert_eq!(ours().vector(0, 8), Part::of(Vector::default()));
+        assert_eq!(ours().first(0, 8), Part::of(Vector::default()));
+        assert_eq!(ours().first(16, 8).faults, Faults::POINTER_UNREADABLE);
         assert_eq!(ours().vector(16, 4).faults, Faults::POINTER_UNREADABLE);
         assert_eq!(ours().filename(u64::MAX - 2).faults, Faults::FILENAME_UNREADABLE);
     }

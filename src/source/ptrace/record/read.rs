@@ -5,6 +5,8 @@
 //! program, as everywhere in tracexec: of a script argv begins with what runs it. Of one that fails they are
 //! what was passed, and still lies there when the call has come back.
 
+use std::ffi::OsString;
+
 use super::files::Files;
 use super::pages::Pages;
 use super::tasks::Process;
@@ -28,6 +30,8 @@ pub struct Entered {
     compat: bool,
     /// Where it is wanted.
     comm: Part<Vec<u8>>,
+    /// The first argument, which is lost of a script.
+    name: Part<Vector>,
     /// Where those are wanted that a success closes.
     fds: Part<Vec<FdRecord>>,
 }
@@ -70,17 +74,22 @@ impl Reader {
             envp,
             compat: exec.compat,
             comm: unless(self.wanted.prev_comm, || comm(tid)),
+            name: unless(self.wanted.interpreters, || {
+                Pages::of(tid).first(argv, if exec.compat { 4 } else { 8 })
+            }),
             fds: unless(self.wanted.fd_details, || self.files.whole(tid)),
         }
     }
 
-    /// At the stop after an exec. `before`: its call, where calls are seen.
+    /// At the stop after an exec. `before`: its call, where calls are seen. `name`: its first argument, if it is
+    /// ours and COMMAND's.
     pub fn succeeded(
         &mut self,
         pid: Pid,
         process: &Process,
         before: Option<Entered>,
         prev_comm: Option<Vec<u8>>,
+        name: Option<OsString>,
     ) -> ExecRecord {
         let mut record = self.record(pid, pid, process);
         record.call = before.as_ref().map(|entered| entered.call);
@@ -90,10 +99,16 @@ impl Reader {
         self.fill_from_stack(&mut record, stack);
         record.comm = comm_after(pid, &record);
         let (comm, fds) = match before {
-            Some(entered) => (entered.comm, Some(entered.fds)),
+            Some(entered) => {
+                record.passed = entered.name;
+                (entered.comm, Some(entered.fds))
+            }
             None => (Part { value: prev_comm, ..Part::default() }, None),
         };
         record.prev_comm = comm;
+        if let Some(name) = name {
+            record.passed = Part::of(Vector::of([name.as_encoded_bytes()]));
+        }
         record.fds = match self.wanted.fd_details {
             true => fds.unwrap_or_else(|| self.files.whole(pid)),
             false => unless(self.wanted.fds, || self.files.targets(pid)),
@@ -170,6 +185,7 @@ impl Reader {
         }
         record.interpreters =
             unless(wanted.interpreters, || interpreters::of(record, || Some(tid)));
+        record.complete_passed();
     }
 
     fn record(&mut self, pid: Pid, tid: Pid, process: &Process) -> ExecRecord {
@@ -192,6 +208,7 @@ impl Reader {
             prev_comm: Part::default(),
             filename: Part::default(),
             argv: Part::default(),
+            passed: Part::default(),
             env: Part::default(),
             cwd: Part::default(),
             exe: Part::default(),

@@ -182,7 +182,8 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
     }
 
     fn executed(&mut self, pid: Pid) {
-        let begins = Some(pid) == self.command && self.launched.take().is_some();
+        let ours = if Some(pid) == self.command { self.launched.take() } else { None };
+        let begins = ours.is_some();
         if begins {
             (self.tell)(SourceEvent::Started(pid, sys::boot_time()));
         }
@@ -204,7 +205,8 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
         let place = self.place(pid);
         // Before it was COMMAND it was ours.
         let prev_comm = place.comm_before.clone().filter(|_| !begins);
-        let mut record = self.reader.succeeded(pid, &process, entered, prev_comm);
+        let mut record =
+            self.reader.succeeded(pid, &process, entered, prev_comm, ours.map(|ours| ours.name));
         record.tid = before as u32;
         let live = StoppedProcess::new(pid, None, |pid| Ok(Box::new(Stack::read(pid)?)));
         let mut facts = Recorded::new(record, place.ancestry, Some(live));
