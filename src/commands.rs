@@ -25,6 +25,7 @@ use crate::repro;
 use crate::session;
 use crate::settings::{self, Settings};
 use crate::suggest;
+use crate::trace::front;
 
 /// The status of an error of our own, as env(1) and its kin have it.
 const OWN_ERROR: u8 = 125;
@@ -59,6 +60,7 @@ pub fn run() -> u8 {
         OWN_ERROR
     });
     messages::flush();
+    front::leave(status);
     status
 }
 

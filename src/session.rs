@@ -234,7 +234,7 @@ impl Session {
                     self.status.get_or_insert(0);
                 }
             }
-            Notice::Source(SourceEvent::Bound(_)) => {}
+            Notice::Source(SourceEvent::Bound) => {}
             Notice::Match(held, program) => self.matched(held, program),
             Notice::Passed(program, why) => self.passed(&program, why),
             Notice::Saved(id, saved) => self.was_saved(id, *saved),

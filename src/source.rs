@@ -27,6 +27,7 @@ use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::sync::mpsc::Receiver;
 
 use crate::dump::{Focus, Prepared};
 use crate::event::{Begun, Ended, Facts};
@@ -78,12 +79,24 @@ pub trait Source {
     fn ended(&self) -> bool;
     /// Lets go of all that it follows: everything runs on, watched by nobody.
     fn let_go(&mut self);
+    /// Tells nothing any more, and goes on in the background for what cannot run without it; `None` if it cannot, or
+    /// has ended.
+    fn keep(&mut self) -> Option<Kept> {
+        None
+    }
     /// What was counted where the judge does not see every exec.
     fn totals(&self) -> Option<Totals> {
         None
     }
     /// Never to be matched, nor its children: a debugger of ours.
     fn exempt(&self, _: Pid) {}
+}
+
+/// What a source goes on for when nothing is told any more.
+pub struct Kept {
+    pub tasks: usize,
+    /// Told once none of them is left.
+    pub ended: Receiver<()>,
 }
 
 /// What a source has counted.
@@ -338,8 +351,8 @@ pub enum SourceEvent {
     NotStarted(LaunchError),
     /// COMMAND has ended.
     CommandEnded(ExitStatus),
-    /// COMMAND is about to be told as ended, and it leaves so many processes that cannot be let go.
-    Bound(usize),
+    /// COMMAND is about to be told as ended, and it leaves processes that cannot be let go.
+    Bound,
     /// Nothing is left to follow.
     NothingLeft,
 }

@@ -3,6 +3,7 @@
 //! process before the Rust runtime began.
 
 mod alarm;
+mod background;
 mod files;
 #[cfg(feature = "ebpf")]
 mod memory;
@@ -21,6 +22,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use libc::{c_int, c_long, pid_t};
 
 pub use alarm::Alarm;
+pub use background::{become_daemon, exit_now, fork_successor};
 pub use files::{given_file_limit, raise_file_limit};
 #[cfg(feature = "ebpf")]
 pub use memory::{KernelFile, SharedWords};

@@ -7,6 +7,7 @@ mod clock;
 pub mod cmdline;
 pub mod compile;
 mod family;
+pub mod front;
 pub mod html;
 pub mod journald;
 pub mod json;

@@ -25,7 +25,7 @@ use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 
 use super::launch::{self, Command};
-use super::{Judge, Source, SourceEvent};
+use super::{Judge, Kept, Source, SourceEvent};
 use crate::diagnose::Circumstances;
 use crate::event::Keep;
 use crate::report::Trouble;
@@ -141,6 +141,13 @@ impl Source for PtraceSource {
             self.mailbox.let_go(|| thread.is_finished());
             let _ = thread.join();
         }
+    }
+
+    fn keep(&mut self) -> Option<Kept> {
+        let kept = self.mailbox.keep()?;
+        // The thread goes on by itself.
+        self.thread.take();
+        Some(kept)
     }
 }
 

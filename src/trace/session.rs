@@ -5,13 +5,13 @@ use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signalfd::SignalFd;
 
 use super::judge::Notice;
-use super::{About, Baseline, End, Lost, Sink, Tracer, source, words};
+use super::{About, Baseline, End, Lost, Sink, Tracer, front, source, words};
 use crate::cli::Backend;
 use crate::cli::trace::SeccompBpf;
 use crate::diagnose;
@@ -25,7 +25,7 @@ use crate::report::{Report, Trouble};
 use crate::session;
 use crate::source::launch::{Command, environment};
 use crate::source::ptrace::PtraceSource;
-use crate::source::ptrace::record::Recording;
+use crate::source::ptrace::record::{Recording, Way};
 use crate::source::{ExitStatus, Source, SourceEvent};
 use crate::sys::{self, Inherited, Pid};
 
@@ -33,6 +33,8 @@ use crate::sys::{self, Inherited, Pid};
 const MOST_WAITING: usize = 1 << 16;
 /// How long an event may wait for others with which it is written, in milliseconds.
 const PATIENCE: u16 = 10;
+/// What COMMAND leaves behind is as a rule about to end, and for so long it is waited for where it needs a tracer.
+const GRACE: Duration = Duration::from_millis(200);
 
 /// A trace to be.
 #[derive(Debug)]
@@ -67,9 +69,12 @@ struct Trace<'a> {
     /// Until COMMAND has begun: what has happened elsewhere. If it never does, nothing is written.
     early: Option<Vec<TraceEvent>>,
     command: Option<Pid>,
-    ended: Option<ExitStatus>,
-    /// What COMMAND has left behind is traced to its end.
+    /// How COMMAND has ended, and when, in nanoseconds since boot.
+    ended: Option<(ExitStatus, u64)>,
+    /// What COMMAND has left behind needs a tracer.
     bound: bool,
+    /// Until when its end is waited for.
+    grace: Option<Instant>,
     /// The status to exit with, once it is known.
     status: Option<u8>,
     /// A signal has asked for the end.
@@ -89,7 +94,7 @@ pub fn run(config: &Config, sink: &mut dyn Sink, report: Report) -> Result<u8, T
     let (sender, notices) = notify::bounded(MOST_WAITING)
         .map_err(|errno| Trouble::new(format!("cannot make an eventfd: {}", errno.desc())))?;
     let mut about = about(config);
-    let start = Start { config, report, inherited, sender };
+    let start = Start { config, report, inherited, sender, signals: &signals };
     let (source, guardian, name) = start.start()?;
     about.source = name.into();
     let mut trace = Trace {
@@ -106,6 +111,7 @@ pub fn run(config: &Config, sink: &mut dyn Sink, report: Report) -> Result<u8, T
         command: None,
         ended: None,
         bound: false,
+        grace: None,
         status: None,
         by_signal: false,
         failed: None,
@@ -144,6 +150,7 @@ struct Start<'a> {
     report: Report,
     inherited: Inherited,
     sender: notify::Sender<Notice>,
+    signals: &'a SignalFd,
 }
 
 impl Start<'_> {
@@ -173,9 +180,13 @@ impl Start<'_> {
 
     fn ptrace(&self) -> Result<Started, Trouble> {
         let filter = self.config.filter.as_deref();
+        let way = source::way(self.config, self.report)?;
+        if way == Way::Seccomp {
+            front::split(self.signals);
+        }
         let recording = Recording {
             wanted: filter.map_or(self.config.wanted, |f| self.config.wanted.and(f.asks())),
-            way: source::way(self.config, self.report)?,
+            way,
             pids: self.config.pids.clone(),
         };
         let keep = filter.map(Filter::keep).unwrap_or_default();
@@ -230,12 +241,16 @@ impl Trace<'_> {
                 self.do_write(|sink| sink.idle());
             }
             self.signals();
+            self.grace();
             if let Some(status) = self.status {
                 break status;
             }
         };
         // Who waits for room to tell something cannot end.
         self.notices.take_all();
+        if self.bound && !self.by_signal && front::is_split() {
+            self.keep();
+        }
         self.source.let_go();
         for notice in self.notices.drain() {
             self.notice(notice);
@@ -243,11 +258,41 @@ impl Trace<'_> {
         self.finish(status)
     }
 
+    /// What COMMAND leaves behind has had its time to end.
+    fn grace(&mut self) {
+        if self.grace.is_some_and(|until| Instant::now() >= until) {
+            self.grace = None;
+            if front::is_split() {
+                self.status = self.status.or(self.ended.map(|(status, _)| status.shell_code()));
+            } else {
+                source::bound(self.report);
+            }
+        }
+    }
+
+    /// Has the tracer stay in the background for what COMMAND leaves behind.
+    fn keep(&mut self) {
+        if let Some(kept) = self.source.keep() {
+            if kept.tasks > 0 {
+                source::kept(self.report);
+            }
+            front::stay(kept.ended);
+        }
+    }
+
     fn wait(&self) {
         let interest = |fd| PollFd::new(fd, PollFlags::POLLIN);
         let mut fds = [interest(self.notices.as_fd()), interest(self.signals.as_fd())];
         // EINTR is as good as a wake-up.
-        let timeout = if self.awake { PATIENCE.into() } else { PollTimeout::NONE };
+        let timeout = match self.grace {
+            _ if self.awake => PATIENCE.into(),
+            // Rounded up, so as not to come too early.
+            Some(until) => {
+                let left = until.saturating_duration_since(Instant::now()).as_millis() as u16;
+                left.saturating_add(1).into()
+            }
+            None => PollTimeout::NONE,
+        };
         let _ = poll(&mut fds, timeout);
     }
 
@@ -277,18 +322,18 @@ impl Trace<'_> {
                 self.begin();
             }
             Notice::Source(SourceEvent::CommandEnded(status)) => {
-                self.ended = Some(status);
-                if !self.bound {
+                self.ended = Some((status, sys::boot_time()));
+                if self.bound {
+                    self.grace = Some(Instant::now() + GRACE);
+                } else {
                     self.status.get_or_insert(status.shell_code());
                 }
             }
-            Notice::Source(SourceEvent::Bound(count)) => {
-                self.bound = true;
-                source::bound(self.report, count);
-            }
+            Notice::Source(SourceEvent::Bound) => self.bound = true,
             Notice::Source(SourceEvent::NothingLeft) => {
                 if self.words.is_empty() || self.ended.is_some() {
-                    self.status.get_or_insert(self.ended.map_or(0, ExitStatus::shell_code));
+                    let status = self.ended.map_or(0, |(status, _)| status.shell_code());
+                    self.status.get_or_insert(status);
                 }
             }
             Notice::Source(SourceEvent::NotStarted(error)) => {
@@ -340,7 +385,7 @@ impl Trace<'_> {
     /// COMMAND was never executed, and nothing is written. That it could not be has been said.
     fn not_begun(&self, status: u8) -> u8 {
         match self.ended {
-            Some(ended) => self.report.error(format!(
+            Some((ended, _)) => self.report.error(format!(
                 "COMMAND {} before it could be executed; nothing is written",
                 words::ended(ended.0)
             )),
@@ -357,8 +402,9 @@ impl Trace<'_> {
             return Ok(self.not_begun(status));
         }
         let lost = self.source.totals().map(Lost::from).unwrap_or_default();
-        let end =
-            End { status: self.ended.map(|status| status.0), time: sys::boot_time(), totals: lost };
+        let (status_of_command, time) = self.ended.map(|(status, time)| (status.0, time)).unzip();
+        let time = time.unwrap_or_else(sys::boot_time);
+        let end = End { status: status_of_command, time, totals: lost };
         let finished = self.sink.finish(&end);
         if let Some(remark) = self.sink.remark() {
             self.report.warn(remark);

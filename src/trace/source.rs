@@ -66,17 +66,23 @@ fn takes_setuid() -> bool {
     !Status::own().is_ok_and(|status| status.may_trace_anything())
 }
 
-/// COMMAND has ended, and what it leaves cannot be let go.
-pub(super) fn bound(report: Report, count: usize) {
-    let (processes, them) = match count {
-        1 => ("one process of it runs".to_string(), "it"),
-        count => (format!("{count} processes of it run"), "them"),
-    };
+/// COMMAND has ended, what it leaves cannot be let go, and whoever called us has to wait for it.
+pub(super) fn bound(report: Report) {
+    report.warn(
+        "COMMAND has ended, and what it has started in the background runs on; without a tracer its execs would fail, \
+         so tracexec stays until it has ended: Ctrl-C ends it, too",
+    );
+    report.hint("--seccomp-bpf off lets it go");
+}
+
+/// The same, and we stay in the background.
+pub(super) fn kept(report: Report) {
     report.warn(format!(
-        "COMMAND has ended, and {processes} on; without a tracer their execs would fail, so tracexec stays: \
-         Ctrl-C ends {them}, too"
+        "COMMAND has ended, and what it has started in the background runs on; without a tracer its execs would fail, \
+         so process {} of tracexec stays in the background until it has ended",
+        std::process::id()
     ));
-    report.hint("--seccomp-bpf off lets them go");
+    report.hint("--seccomp-bpf off lets it go");
 }
 
 /// Descendants of those that -p names.

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Write;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::support::{
@@ -56,13 +57,19 @@ fn our_death_ends_a_tree_under_a_seccomp_filter_and_frees_any_other() {
     }
 }
 
+/// Who stays in the background, by what is said of it.
+fn keeper(stderr: &str) -> i32 {
+    let (_, rest) = stderr.split_once("so process ").unwrap_or_else(|| panic!("{stderr}"));
+    rest.split(' ').next().unwrap().parse().unwrap()
+}
+
 #[test]
-fn what_command_leaves_behind_runs_on_and_under_a_seccomp_filter_is_traced_to_its_end() {
+fn nobody_waits_for_what_command_leaves_behind_and_its_execs_work() {
     for (options, seccomp) in WAYS {
         let world = World::new();
         let (pid, fifo, ran) = (world.path("pid"), world.path("fifo"), world.path("ran"));
         let script = format!(
-            "(read x <{}; /bin/true && touch {}) >/dev/null 2>&1 & echo $! > {}; exit 3",
+            "(read x <{}; sh -c '/bin/true && exec touch {}'; read x <{0}) >/dev/null 2>&1 & echo $! > {}; exit 3",
             fifo.display(),
             ran.display(),
             pid.display()
@@ -70,21 +77,70 @@ fn what_command_leaves_behind_runs_on_and_under_a_seccomp_filter_is_traced_to_it
         nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
         let mut command = world.tracexec(["log", "--backend", "ptrace"]);
         command.args(options).args(["--", "sh", "-c", &script]);
-        let mut log = world.start(command);
+        // To the end of its standard error.
+        let outcome = finish(world.start(command));
+        assert_eq!(outcome.code(), 3, "{options:?}: {}", outcome.stderr);
+        assert!(outcome.stderr.ends_with("COMMAND exited with status 3\n"), "{}", outcome.stderr);
+        let pid: i32 = fs::read_to_string(&pid).unwrap().trim().parse().unwrap();
+        let tracer: i32 = status_of(pid, "TracerPid").unwrap().parse().unwrap();
         if seccomp {
-            let line = log.stderr_line("COMMAND has ended");
-            assert!(line.contains("one process of it runs on"), "{line}");
-            log.assert_runs();
+            // It is a thread.
+            let process: i32 = status_of(tracer, "Tgid").unwrap().parse().unwrap();
+            assert_eq!(process, keeper(&outcome.stderr));
+            let open = fs::read_dir(format!("/proc/{tracer}/fd")).unwrap();
+            let open = open.map(|entry| fs::read_link(entry.unwrap().path()).unwrap());
+            assert!(open.into_iter().all(|file| file == Path::new("/dev/null")));
+            assert_eq!(fs::read_link(format!("/proc/{tracer}/cwd")).unwrap(), Path::new("/"));
         } else {
-            eventually("its end", || log.child().try_wait().unwrap());
+            assert_eq!(tracer, 0, "{options:?}: {}", outcome.stderr);
+            assert!(!outcome.stderr.contains("stays"), "{}", outcome.stderr);
         }
-        // Its execs work. For reading, too, so that it does not wait for who reads.
+        // For reading, too, so that it does not wait for who reads.
         let mut fifo = fs::OpenOptions::new().read(true).write(true).open(fifo).unwrap();
         fifo.write_all(b"x\n").unwrap();
-        eventually("what it does at last", || ran.exists().then_some(()));
-        assert_eq!(finish(log).code(), 3, "{options:?}");
-        let pid: i32 = fs::read_to_string(&pid).unwrap().trim().parse().unwrap();
+        eventually("what it executes", || ran.exists().then_some(()));
+        fifo.write_all(b"x\n").unwrap();
         eventually("its end", || is_gone(pid).then_some(()));
+        eventually("the end of who stayed for it", || {
+            (tracer == 0 || is_gone(tracer)).then_some(())
+        });
+    }
+}
+
+#[test]
+fn what_is_left_behind_ends_with_who_stays_for_it() {
+    let world = World::new();
+    let pid = world.path("pid");
+    let script = format!("sleep 1000 >/dev/null 2>&1 & echo $! > {}", pid.display());
+    let mut command = world.tracexec(["log", "--backend", "ptrace", "--seccomp-bpf", "on"]);
+    command.args(["--", "sh", "-c", &script]);
+    let outcome = finish(world.start(command));
+    assert_eq!(outcome.code(), 0, "{}", outcome.stderr);
+    let pid: i32 = fs::read_to_string(&pid).unwrap().trim().parse().unwrap();
+    assert!(matches!(state(pid), Some('S' | 'R')));
+    signal_process(keeper(&outcome.stderr), libc::SIGTERM);
+    eventually("its end", || is_gone(pid).then_some(()));
+}
+
+#[test]
+fn a_signal_for_who_was_called_ends_the_trace_and_a_tree_under_a_seccomp_filter() {
+    for (options, seccomp) in WAYS {
+        for signal in [libc::SIGTERM, libc::SIGHUP, libc::SIGINT] {
+            let world = World::new();
+            let (mut log, pids) = waiting(&world, options);
+            log.signal(signal);
+            let status = eventually("its end", || log.child().try_wait().unwrap());
+            assert_eq!(status.code(), Some(128 + signal), "{options:?}");
+            for pid in pids {
+                if seccomp {
+                    eventually("its end", || is_gone(pid).then_some(()));
+                } else {
+                    eventually("its sleep", || (state(pid)? == 'S').then_some(()));
+                    signal_process(pid, libc::SIGKILL);
+                }
+            }
+            finish(log);
+        }
     }
 }
 

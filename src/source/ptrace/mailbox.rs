@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::adopt::Adoptee;
 use crate::dump::Focus;
-use crate::source::{Admit, Holder, Loan, NotHeld, ParkError};
+use crate::source::{Admit, Holder, Kept, Loan, NotHeld, ParkError};
 use crate::sys::{self, Pid};
 use crate::wrapped::{WrapError, WrapOrder};
 
@@ -37,6 +37,8 @@ pub enum Request {
     Adopt(Adoptee, SyncSender<Result<(), NotHeld>>),
     /// Whether the end of COMMAND, which is no more, is told by the tracer.
     TellsEnd(Pid, SyncSender<bool>),
+    /// Tell nothing any more, and let what is traced run on: how many tasks that are; then, that all have ended.
+    Keep(SyncSender<usize>, SyncSender<()>),
     /// Let go of the whole tree.
     LetGo,
 }
@@ -111,6 +113,13 @@ impl Mailbox {
                 Err(RecvTimeoutError::Disconnected) => return None,
             }
         }
+    }
+
+    /// Asks the tracer to go on for the tree's sake only; `None` if it is gone, or cannot.
+    pub fn keep(&self) -> Option<Kept> {
+        let (sender, ended) = mpsc::sync_channel(1);
+        let tasks = self.call(|answer| Request::Keep(answer, sender))?;
+        Some(Kept { tasks, ended })
     }
 
     /// Asks the tracer to end, and wakes it until `ended` says that it has.

@@ -279,6 +279,8 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
             Request::TellsEnd(pid, answer) => {
                 let _ = answer.send(self.tells_end_of(pid));
             }
+            // What this one follows needs no tracer.
+            Request::Keep(..) => {}
             Request::LetGo => {
                 self.waiting.release_holds();
                 return Flow::End;

@@ -79,8 +79,18 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
     /// end: that frees every tracee, or, where they cannot be let go, ends them.
     pub fn run(&mut self) {
         loop {
-            if self.mailbox.take().into_iter().any(|request| matches!(request, Request::LetGo)) {
-                return;
+            for request in self.mailbox.take() {
+                match request {
+                    Request::LetGo => return,
+                    Request::Keep(answer, ended) => {
+                        let _ = answer.send(self.tasks.len());
+                        self.keep();
+                        // What the process still holds is no more what it was: it is to be dropped by nobody.
+                        let _ = ended.send(());
+                        std::thread::park();
+                    }
+                    _ => {}
+                }
             }
             // Even then what has come already comes first.
             let block = !self.patience.is_over(self.tasks.waits());
@@ -236,6 +246,26 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
         self.resume(tid, 0);
     }
 
+    /// Lets all that is left run to its end, and tells nothing: without a tracer its execs would fail.
+    fn keep(&mut self) {
+        self.patience = Patience::default();
+        for (tid, _) in self.tasks.orphans() {
+            gone_or(sys::cont(tid, 0));
+        }
+        loop {
+            match sys::wait_any_tracee(true, false) {
+                Ok(Some((tid, status, _))) => match Report::decode(status) {
+                    Report::Signal(signal) => gone_or(sys::cont(tid, signal)),
+                    Report::GroupStop => gone_or(sys::listen(tid)),
+                    Report::Ended(_) => {}
+                    _ => gone_or(sys::cont(tid, 0)),
+                },
+                Ok(None) => {}
+                Err(_) => return,
+            }
+        }
+    }
+
     fn let_orphans_run(&mut self) {
         for (tid, begun) in self.tasks.orphans() {
             self.begun(begun);
@@ -261,7 +291,7 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
         if Some(tid) == self.command {
             let failure = self.launched.take().and_then(Launched::failure);
             if self.way == Way::Seccomp && self.tasks.len() > 0 {
-                (self.tell)(SourceEvent::Bound(self.tasks.len()));
+                (self.tell)(SourceEvent::Bound);
             }
             (self.tell)(match failure {
                 Some(error) => SourceEvent::NotStarted(error),
