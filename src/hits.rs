@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
-use std::process::Child;
+use std::process::{Child, ExitStatus};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -67,7 +67,7 @@ pub struct Hit {
     /// What was found out about it for its debugger.
     pub findings: Findings,
     /// What runs in our terminal, or writes to our standard error, on behalf of this hit: we outlast it.
-    pub shim: Option<Child>,
+    pub shim: Option<Shim>,
     /// The folder in which something of it was saved.
     pub folder: Option<PathBuf>,
     /// Whether that has been tried.
@@ -164,6 +164,41 @@ pub fn is_readable(fd: &OwnedFd) -> bool {
     poll(&mut fds, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
 }
 
+/// A process that we have started in a debugger's place. Its number is its own until it has been collected, and may
+/// be anybody's then.
+pub struct Shim {
+    child: Child,
+    collected: bool,
+}
+
+impl Shim {
+    pub fn new(child: Child) -> Shim {
+        Shim { child, collected: false }
+    }
+
+    /// How it has ended, if it has.
+    fn ended(&mut self) -> Option<ExitStatus> {
+        let status = self.child.try_wait().ok().flatten();
+        self.collected |= status.is_some();
+        status
+    }
+
+    /// Sends it a signal, or all of its process group; nobody else gets that.
+    pub fn signal(&self, whole_group: bool, signal: i32) {
+        if !self.collected {
+            let pid = self.child.id() as Pid;
+            // An error says that it has ended.
+            let _ = sys::kill(if whole_group { -pid } else { pid }, signal);
+        }
+    }
+
+    /// Ends it.
+    pub fn end(mut self) {
+        self.signal(false, libc::SIGTERM);
+        let _ = self.child.wait();
+    }
+}
+
 /// Something that happened to a hit, for the session to act on.
 #[derive(Debug)]
 pub enum Progress {
@@ -244,7 +279,8 @@ impl Hit {
             return;
         };
         let apart = !place.terminal.shares_terminal && !place.terminal.attached;
-        let (opener, shim) = if apart { (Some(child), None) } else { (None, Some(child)) };
+        let (opener, shim) =
+            if apart { (Some(child), None) } else { (None, Some(Shim::new(child))) };
         self.shim = shim;
         self.place = Some(place.terminal.name.clone());
         let deadline = Instant::now() + SHIM_COMES;
@@ -346,9 +382,7 @@ impl Hit {
         if let Some(shim) = &mut self.shim
             && matches!(self.stage, Stage::Over)
         {
-            if matches!(shim.try_wait(), Ok(None)) {
-                return None;
-            }
+            shim.ended()?;
             self.shim = None;
             if let Some(lender) = self.lender.take() {
                 let _ = lender.answer(&Reply::TerminalFree);
@@ -457,8 +491,8 @@ impl Hit {
 }
 
 impl Launching {
-    fn look(&mut self, shim: Option<&mut Child>) -> Option<Progress> {
-        if let Some(Ok(Some(status))) = shim.map(Child::try_wait) {
+    fn look(&mut self, shim: Option<&mut Shim>) -> Option<Progress> {
+        if let Some(status) = shim.and_then(Shim::ended) {
             return Some(Progress::NoPlace(format!("our own process in it ended ({status})")));
         }
         if let Some(opener) = &mut self.opener
@@ -481,5 +515,31 @@ impl Launching {
         (Instant::now() >= self.deadline).then(|| {
             Progress::NoPlace(format!("nothing came from it in {} s", SHIM_COMES.as_secs()))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shim_s_number_is_signalled_only_until_it_has_been_collected() {
+        let start = || Shim::new(std::process::Command::new("sleep").arg("1000").spawn().unwrap());
+        let mut shim = start();
+        assert_eq!(shim.ended(), None);
+        shim.signal(false, libc::SIGKILL);
+        while shim.ended().is_none() {
+            std::thread::yield_now();
+        }
+        assert!(shim.collected);
+        // As if another process had its number.
+        let mut other = start();
+        shim.child = std::mem::replace(&mut other.child, shim.child);
+        shim.signal(false, libc::SIGKILL);
+        let pid = shim.child.id() as Pid;
+        assert!(Status::read(pid).unwrap().pending & 1 << (libc::SIGKILL - 1) == 0);
+        assert_eq!(shim.child.try_wait().unwrap(), None);
+        shim.child.kill().unwrap();
+        shim.child.wait().unwrap();
     }
 }

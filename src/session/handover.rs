@@ -8,7 +8,7 @@ use crate::control::{Client, Reply};
 use crate::diagnose;
 use crate::fault;
 use crate::guardian::Guardian;
-use crate::hits::{Debugger, Hit, Progress, Stage};
+use crate::hits::{Debugger, Hit, Progress, Shim, Stage};
 use crate::launcher::command::{self, Values};
 use crate::launcher::listen::Listen;
 use crate::launcher::place::{self, Place};
@@ -131,7 +131,7 @@ impl Session {
         };
         match place::start_on(terminal, self.server.path(), id) {
             Ok(shim) => {
-                hit.shim = Some(shim);
+                hit.shim = Some(Shim::new(shim));
                 hit.lender = Some(client);
             }
             Err(error) => {
@@ -328,8 +328,8 @@ impl Session {
             && place.terminal.attached
             && let Some(shim) = &self.hits[index].shim
         {
-            // It leads a session of its own; until it is waited for, the number is its.
-            let _ = sys::kill(-(shim.id() as Pid), libc::SIGKILL);
+            // It leads a session of its own.
+            shim.signal(true, libc::SIGKILL);
         }
     }
 
@@ -413,8 +413,7 @@ fn listens(listen: &Listen, pid: Pid, port: u16) -> String {
 
 /// Ends what runs in our terminal, or writes to our standard error, on behalf of a hit.
 pub(super) fn end_shim(hit: &mut Hit) {
-    if let Some(mut shim) = hit.shim.take() {
-        let _ = sys::kill(shim.id() as Pid, libc::SIGTERM);
-        let _ = shim.wait();
+    if let Some(shim) = hit.shim.take() {
+        shim.end();
     }
 }

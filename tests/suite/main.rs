@@ -49,6 +49,7 @@ mod recorder;
 mod recording;
 mod remember;
 mod saving;
+mod seized;
 mod sources;
 mod surroundings;
 mod tracer;

@@ -10,7 +10,7 @@ use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 
-use super::admit::wait_for_group_stop;
+use super::admit::{Seized, wait_for_group_stop};
 use super::arch;
 use super::inject::{At, EI_PAD, Failed, Signals, advance, advance_or_exec, splice};
 use super::memory::{AT_SYSINFO_EHDR, Stack};
@@ -40,18 +40,15 @@ pub fn stopped(pid: Pid, order: &WrapOrder) -> Result<(), WrapError> {
         Some(libc::ESRCH) => WrapError::Gone,
         _ => WrapError::Impossible(format!("the kernel refused: {error}")),
     };
-    sys::seize(pid, libc::PTRACE_O_TRACESYSGOOD | libc::PTRACE_O_TRACEEXEC).map_err(refused)?;
+    let seized = Seized::new(pid, libc::PTRACE_O_TRACESYSGOOD | libc::PTRACE_O_TRACEEXEC);
+    let _seized = seized.map_err(refused)?;
     wait_for_group_stop(pid).map_err(|error| match error {
         ParkError::Gone => WrapError::Gone,
         error => WrapError::Impossible(error.to_string()),
     })?;
     // Its stop stays, but is no group-stop any more.
     sys::kill(pid, libc::SIGCONT).map_err(refused)?;
-    let result = execute(pid, At::UserMode, order);
-    if !matches!(result, Err(Failed::Died)) {
-        let _ = sys::detach(pid, 0);
-    }
-    Ok(result?)
+    Ok(execute(pid, At::UserMode, order)?)
 }
 
 /// Has a tracee execute the wrapper. On success it is at the stop of that exec; where that is impossible,
