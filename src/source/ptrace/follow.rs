@@ -364,6 +364,7 @@ impl Followed {
         let mut hanging = Vec::new();
         let mut again = Vec::new();
         let mut looked = false;
+        let mut awaiting = None;
         while let Some(&Reverse((when, pid))) = self.due.peek() {
             if when > now {
                 break;
@@ -376,7 +377,8 @@ impl Followed {
             {
                 entry.since = now;
             }
-            match self.left(pid, time, now) {
+            let waits = awaiting.get_or_insert_with(|| self.awaiting()).contains(&pid);
+            match self.left(pid, waits, time, now) {
                 Some(left) if left.is_zero() => {
                     if let Some(entry) = self.processes.get_mut(&pid) {
                         entry.hung = true;
@@ -394,13 +396,25 @@ impl Followed {
         hanging
     }
 
+    /// The processes from which a candidate comes: each is looked at once, however many are due.
+    fn awaiting(&self) -> HashSet<Pid> {
+        let mut found = HashSet::new();
+        for entry in self.processes.values().filter(|entry| entry.candidate.is_some()) {
+            let mut at = entry.parent;
+            // What is above one that is known is, too.
+            while let Some(above) = self.processes.get(&at)
+                && found.insert(at)
+            {
+                at = above.parent;
+            }
+        }
+        found
+    }
+
     /// How long a process may still run. One from which another candidate comes waits for that.
-    fn left(&self, pid: Pid, time: Duration, now: Instant) -> Option<Duration> {
+    fn left(&self, pid: Pid, waits: bool, time: Duration, now: Instant) -> Option<Duration> {
         let entry = self.processes.get(&pid).filter(|entry| !entry.hung)?;
         entry.candidate.as_ref()?;
-        let waits = self.processes.iter().any(|(&other, entry)| {
-            other != pid && entry.candidate.is_some() && self.ancestors(entry.parent).contains(&pid)
-        });
         Some(if waits { time } else { (entry.since + time).saturating_duration_since(now) })
     }
 }
