@@ -8,7 +8,7 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 
 /// The sending end.
 pub struct Sender<T> {
-    channel: mpsc::Sender<T>,
+    channel: mpsc::Sender<(T, usize)>,
     bell: Arc<Bell>,
     gate: Option<Arc<Gate>>,
 }
@@ -31,14 +31,14 @@ struct Gate {
 }
 
 struct Room {
-    /// `None`: whatever comes is taken.
-    left: Option<usize>,
+    /// In bytes; less than none after a value that is larger. `None`: whatever comes is taken.
+    left: Option<i64>,
     waiting: usize,
 }
 
 /// The receiving end; readable when something has come.
 pub struct Receiver<T> {
-    channel: mpsc::Receiver<T>,
+    channel: mpsc::Receiver<(T, usize)>,
     bell: Arc<Bell>,
     gate: Option<Arc<Gate>>,
 }
@@ -48,9 +48,9 @@ pub fn channel<T>() -> nix::Result<(Sender<T>, Receiver<T>)> {
     ends(None)
 }
 
-/// Makes a channel in which at most `most` values wait: then who sends waits, too.
-pub fn bounded<T>(most: usize) -> nix::Result<(Sender<T>, Receiver<T>)> {
-    let room = Room { left: Some(most), waiting: 0 };
+/// Makes a channel in which values of `most` bytes wait, and one more: then who sends waits, too.
+pub fn bounded<T>(most: u32) -> nix::Result<(Sender<T>, Receiver<T>)> {
+    let room = Room { left: Some(most.into()), waiting: 0 };
     ends(Some(Arc::new(Gate { room: Mutex::new(room), more: Condvar::new() })))
 }
 
@@ -66,17 +66,17 @@ fn ends<T>(gate: Option<Arc<Gate>>) -> nix::Result<(Sender<T>, Receiver<T>)> {
 }
 
 impl Gate {
-    fn pass(&self) {
+    fn pass(&self, bytes: usize) {
         let mut room = self.room.lock().unwrap_or_else(PoisonError::into_inner);
-        while room.left == Some(0) {
+        while room.left.is_some_and(|left| left <= 0) {
             room.waiting += 1;
             room = self.more.wait(room).unwrap_or_else(PoisonError::into_inner);
             room.waiting -= 1;
         }
-        room.left = room.left.map(|left| left - 1);
+        room.left = room.left.map(|left| left - bytes as i64);
     }
 
-    fn change(&self, change: impl FnOnce(usize) -> Option<usize>) {
+    fn change(&self, change: impl FnOnce(i64) -> Option<i64>) {
         let mut room = self.room.lock().unwrap_or_else(PoisonError::into_inner);
         room.left = room.left.and_then(change);
         // It is a system call even where nobody waits.
@@ -99,24 +99,26 @@ impl<T> Clone for Sender<T> {
 impl<T> Sender<T> {
     /// Sends, or drops the value if nobody listens any more.
     pub fn send(&self, value: T) {
-        if self.put(value) && self.bell.state.swap(RUNG, Ordering::SeqCst) != RUNG {
+        if self.put(value, 0) && self.bell.state.swap(RUNG, Ordering::SeqCst) != RUNG {
             self.bell.ring();
         }
     }
 
-    /// The same for what can wait as long as whoever receives is going to.
-    pub fn send_in_time(&self, value: T) {
+    /// The same of a value of so many bytes, for what can wait as long as whoever receives is going to.
+    pub fn send_in_time(&self, value: T, bytes: usize) {
         let order = Ordering::SeqCst;
-        if self.put(value) && self.bell.state.compare_exchange(ASLEEP, RUNG, order, order).is_ok() {
+        if self.put(value, bytes)
+            && self.bell.state.compare_exchange(ASLEEP, RUNG, order, order).is_ok()
+        {
             self.bell.ring();
         }
     }
 
-    fn put(&self, value: T) -> bool {
+    fn put(&self, value: T, bytes: usize) -> bool {
         if let Some(gate) = &self.gate {
-            gate.pass();
+            gate.pass(bytes);
         }
-        self.channel.send(value).is_ok()
+        self.channel.send((value, bytes)).is_ok()
     }
 }
 
@@ -141,9 +143,11 @@ impl<T> Receiver<T> {
     fn take(&self, state: u8) -> Vec<T> {
         let _ = self.bell.eventfd.read();
         self.bell.state.store(state, Ordering::SeqCst);
-        let values: Vec<T> = self.channel.try_iter().collect();
-        if let Some(gate) = self.gate.as_ref().filter(|_| !values.is_empty()) {
-            gate.change(|room| Some(room + values.len()));
+        let mut bytes = 0;
+        let weighed = self.channel.try_iter().inspect(|(_, more)| bytes += *more as i64);
+        let values: Vec<T> = weighed.map(|(value, _)| value).collect();
+        if let Some(gate) = self.gate.as_ref().filter(|_| bytes > 0) {
+            gate.change(|room| Some(room + bytes));
         }
         values
     }
@@ -181,22 +185,22 @@ mod tests {
             let mut fds = [PollFd::new(receiver.as_fd(), PollFlags::POLLIN)];
             poll(&mut fds, PollTimeout::ZERO).unwrap() > 0
         };
-        sender.send_in_time(1);
+        sender.send_in_time(1, 1);
         assert!(rung());
         assert_eq!(receiver.drain_for_now(), [1]);
-        sender.send_in_time(2);
+        sender.send_in_time(2, 1);
         assert!(!rung());
         sender.send(3);
         assert!(rung());
         assert_eq!(receiver.drain(), [2, 3]);
-        sender.send_in_time(4);
+        sender.send_in_time(4, 1);
         assert!(rung());
     }
 
     #[test]
     fn who_sends_too_much_waits_until_something_is_taken_or_all_is() {
-        let (sender, receiver) = bounded(2).unwrap();
-        let thread = std::thread::spawn(move || (0..7).for_each(|n| sender.send(n)));
+        let (sender, receiver) = bounded(200).unwrap();
+        let thread = std::thread::spawn(move || (0..7).for_each(|n| sender.send_in_time(n, 100)));
         let mut got = Vec::new();
         while got.len() < 4 {
             let some = receiver.drain();

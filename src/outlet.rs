@@ -15,6 +15,9 @@ use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
 /// How much may wait to be written, in bytes.
 const MOST: usize = 4 << 20;
 
+/// How many things are in what is written of a chunk.
+pub type Count = fn(&[u8]) -> u64;
+
 /// Writes some of the bytes, as write(2) does.
 pub type WriteSome = Box<dyn FnMut(&[u8]) -> io::Result<usize> + Send>;
 
@@ -27,6 +30,7 @@ struct Shared {
     changed: Condvar,
     /// Readable after the queue has become empty, has room again, or has failed.
     bell: EventFd,
+    count: Count,
 }
 
 #[derive(Default)]
@@ -34,8 +38,8 @@ struct Queue {
     chunks: VecDeque<Vec<u8>>,
     /// In all chunks, the one that is being written among them.
     bytes: usize,
-    /// In the same chunks: lines.
-    lines: u64,
+    /// What was counted in the same chunks, lines for instance.
+    things: u64,
     /// How many chunks there was no room for.
     lost: u64,
     /// Somebody has waited in vain, and nothing has been written since.
@@ -48,6 +52,7 @@ impl Outlet {
     pub fn to_file(name: &str, file: File) -> io::Result<Outlet> {
         Outlet::start(
             name,
+            lines,
             Box::new(move |bytes| {
                 loop {
                     match (&file).write(bytes) {
@@ -63,12 +68,13 @@ impl Outlet {
     }
 
     /// Starts the thread. It ends with the process.
-    pub fn start(name: &str, write: WriteSome) -> io::Result<Outlet> {
+    pub fn start(name: &str, count: Count, write: WriteSome) -> io::Result<Outlet> {
         let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
         let outlet = Outlet(Arc::new(Shared {
             queue: Mutex::default(),
             changed: Condvar::new(),
             bell: EventFd::from_flags(flags)?,
+            count,
         }));
         let shared = Arc::clone(&outlet.0);
         // It begins with the mask of who starts it, and no signal is for it.
@@ -86,7 +92,7 @@ impl Outlet {
         if let Some(error) = &queue.failed {
             return Err(same(error));
         }
-        queue.add(chunk);
+        queue.add(chunk, self.0.count);
         self.0.changed.notify_all();
         Ok(())
     }
@@ -104,9 +110,9 @@ impl Outlet {
         }
         match std::mem::take(&mut queue.lost) {
             0 => {}
-            lost => queue.add(told(lost)),
+            lost => queue.add(told(lost), self.0.count),
         }
-        queue.add(chunk);
+        queue.add(chunk, self.0.count);
         self.0.changed.notify_all();
         Ok(())
     }
@@ -147,9 +153,9 @@ impl Outlet {
         queue.failed.as_ref().map_or(Ok(true), |error| Err(same(error)))
     }
 
-    /// How many lines have come nowhere, as far as is known.
+    /// How many of what is counted have come nowhere, as far as is known.
     pub fn unwritten(&self) -> u64 {
-        self.0.lock().lines
+        self.0.lock().things
     }
 
     /// How many chunks there was no room for, since that was told last.
@@ -163,6 +169,12 @@ impl Outlet {
     }
 }
 
+impl std::fmt::Debug for Outlet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Outlet").finish_non_exhaustive()
+    }
+}
+
 impl AsFd for Outlet {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.bell.as_fd()
@@ -170,9 +182,9 @@ impl AsFd for Outlet {
 }
 
 impl Queue {
-    fn add(&mut self, chunk: Vec<u8>) {
+    fn add(&mut self, chunk: Vec<u8>, count: Count) {
         self.bytes += chunk.len();
-        self.lines += lines(&chunk);
+        self.things += count(&chunk);
         self.chunks.push_back(chunk);
     }
 
@@ -202,7 +214,7 @@ impl Shared {
             let mut queue = self.lock();
             let before = queue.bytes;
             queue.bytes -= chunk.len();
-            queue.lines -= lines(&chunk[..done]);
+            queue.things -= (self.count)(&chunk[..done]);
             queue.stuck = false;
             queue.failed = result.err();
             self.changed.notify_all();
@@ -237,7 +249,8 @@ fn lines(chunk: &[u8]) -> u64 {
 
 /// An error is for one only, and more than one is told of it.
 fn same(error: &io::Error) -> io::Error {
-    error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error)
+    let other = || io::Error::new(error.kind(), error.to_string());
+    error.raw_os_error().map_or_else(other, io::Error::from_raw_os_error)
 }
 
 #[cfg(test)]

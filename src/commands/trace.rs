@@ -1,6 +1,7 @@
 //! `log` and `collect`.
 
 use std::ffi::OsString;
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -41,7 +42,12 @@ pub fn log(options: Log, global: &Global, report: Report) -> Result<u8, Trouble>
     if options.journal {
         sink = sink.into_journal(journal()?);
     }
-    session::run(&config, &mut sink, report)
+    let outlet = sink.in_background().map_err(no_thread)?;
+    session::run(&config, (&mut sink, outlet), report)
+}
+
+fn no_thread(error: io::Error) -> Trouble {
+    Trouble::new(format!("cannot start the thread that writes: {error}"))
 }
 
 /// The journal of systemd.
@@ -72,8 +78,9 @@ pub fn collect(
     let mut output = Output::open(&path, kind(format))?;
     format.check(&output)?;
     let run = {
+        let outlet = output.in_background().map_err(no_thread)?;
         let mut sink = sink(format, &mut output, &form, Sources::Present)?;
-        session::run(&config, sink.as_mut(), report)
+        session::run(&config, (sink.as_mut(), outlet), report)
     };
     // A page that was cut off shows what it has, and says so.
     if run.is_ok() || format == Format::Html {

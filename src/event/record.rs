@@ -236,6 +236,26 @@ impl ExecRecord {
         self.passed = Part { value: Some(passed), faults: first.faults | self.argv.faults };
     }
 
+    /// How much memory its parts take, in bytes.
+    pub fn size(&self) -> usize {
+        let vectors = [&self.argv, &self.passed, &self.env]
+            .into_iter()
+            .filter_map(|part| part.value.as_ref());
+        let vectors = vectors
+            .map(|vector| vector.strings.block().len() + vector.unread.len() * size_of::<usize>());
+        let texts =
+            [&self.comm, &self.prev_comm, &self.filename, &self.cwd, &self.exe, &self.cgroup];
+        let texts = texts.into_iter().filter_map(|part| part.value.as_ref()).map(Vec::len);
+        let chain = self.interpreters.value.iter().flatten().map(Vec::len);
+        let fds = self
+            .fds
+            .value
+            .iter()
+            .flatten()
+            .map(|fd| size_of::<FdRecord>() + fd.fd.target.len() + fd.file_system.len());
+        vectors.chain(texts).chain(chain).chain(fds).sum()
+    }
+
     /// The parts, and the whole, that are not as they should be.
     pub fn faulty_parts(&self) -> impl Iterator<Item = (&'static str, Faults)> {
         let parts = [

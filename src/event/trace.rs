@@ -17,6 +17,17 @@ pub enum TraceEvent {
     Ended(Ended),
 }
 
+impl TraceEvent {
+    /// How much memory it takes, in bytes.
+    pub fn size(&self) -> usize {
+        let more = match self {
+            TraceEvent::Exec(execution) => size_of::<Execution>() + execution.record.size(),
+            TraceEvent::Begun(_) | TraceEvent::Ended(_) => 0,
+        };
+        size_of::<TraceEvent>() + more
+    }
+}
+
 /// A process was made, by fork(2) or its kin; threads are not told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Begun {

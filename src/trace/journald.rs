@@ -7,15 +7,16 @@ use std::io;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 
+use crate::outlet::Outlet;
+
 /// Where journald listens.
 pub const SOCKET: &str = "/run/systemd/journal/socket";
 /// Of a value, in bytes: a datagram holds some 200 KB, and nobody reads a command line of that length there.
 const LONGEST: usize = 16 << 10;
 
 /// A connection to journald.
-#[derive(Debug)]
 pub struct Journal {
-    socket: UnixDatagram,
+    outlet: Outlet,
 }
 
 /// One entry.
@@ -56,12 +57,19 @@ impl Journal {
     pub fn connect(path: &Path) -> io::Result<Journal> {
         let socket = UnixDatagram::unbound()?;
         socket.connect(path)?;
-        Ok(Journal { socket })
+        // Whatever the error is, it is no reader that has seen enough.
+        let write = move |entry: &[u8]| socket.send(entry).map_err(io::Error::other);
+        let entries = |written: &[u8]| u64::from(!written.is_empty());
+        Ok(Journal { outlet: Outlet::start("journald", entries, Box::new(write))? })
     }
 
-    /// Sends an entry. It waits while journald is behind.
-    pub fn send(&self, entry: &Entry) -> io::Result<()> {
-        self.socket.send(&entry.bytes).map(drop)
+    /// Has an entry sent; an error is one of an earlier entry.
+    pub fn send(&self, entry: Entry) -> io::Result<()> {
+        self.outlet.push(entry.bytes)
+    }
+
+    pub fn outlet(&self) -> &Outlet {
+        &self.outlet
     }
 }
 

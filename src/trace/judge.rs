@@ -38,6 +38,11 @@ impl Tracer {
         let (family, told) = (Family::default(), HashSet::new());
         Tracer { filter, tell, family, execs: 0, told, views: wanted.view.then(Views::from_here) }
     }
+
+    fn tell(&self, event: TraceEvent) {
+        let bytes = event.size();
+        self.tell.send_in_time(Notice::Event(event), bytes);
+    }
 }
 
 impl Judge for Tracer {
@@ -63,21 +68,21 @@ impl Judge for Tracer {
         if matches {
             let view = self.views.as_mut().and_then(|views| views.of(&facts.record));
             let execution = Box::new(Execution { record: facts.record, parent, view });
-            self.tell.send_in_time(Notice::Event(TraceEvent::Exec(execution)));
+            self.tell(TraceEvent::Exec(execution));
         }
     }
 
     fn begun(&mut self, begun: Begun) {
         self.family.begun(begun);
         if self.filter.is_none() || self.told.contains(&begun.parent) {
-            self.tell.send_in_time(Notice::Event(TraceEvent::Begun(begun)));
+            self.tell(TraceEvent::Begun(begun));
         }
     }
 
     fn ended(&mut self, ended: Ended) {
         let exec = self.family.ended(&ended);
         if self.filter.is_none() || self.told.remove(&ended.pid) {
-            self.tell.send_in_time(Notice::Event(TraceEvent::Ended(Ended { exec, ..ended })));
+            self.tell(TraceEvent::Ended(Ended { exec, ..ended }));
         }
     }
 }

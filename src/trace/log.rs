@@ -13,6 +13,7 @@ use super::{About, End, Lost, Sink, words};
 use crate::cli::log::{Amount, Kind, Shown};
 use crate::escape;
 use crate::event::{Begun, ExecRecord, Execution, TraceEvent, Wanted};
+use crate::outlet::Outlet;
 use crate::sys::Pid;
 use changes::Baselines;
 use clock::Clock;
@@ -84,6 +85,14 @@ impl Log {
         Log { journal: Some(journal), ..self }
     }
 
+    /// From here on nobody waits for who reads this, if it is no file.
+    pub fn in_background(&mut self) -> io::Result<Option<Outlet>> {
+        match &self.journal {
+            Some(journal) => Ok(Some(journal.outlet().clone())),
+            None => self.output.in_background(),
+        }
+    }
+
     /// A line of a kind, if that is shown; `record`: what it tells of.
     fn line(
         &mut self,
@@ -103,10 +112,9 @@ impl Log {
         write(&self.shown, start, &mut line);
         match &self.journal {
             Some(journal) => {
-                let sent = journal.send(&entry(kind, &line.text, record));
+                let sent = journal.send(entry(kind, &line.text, record));
                 self.unsent += u64::from(sent.is_err());
-                // Whatever it is, it is no reader that has seen enough.
-                sent.map_err(io::Error::other)
+                sent
             }
             None => self.output.line(&line.text),
         }

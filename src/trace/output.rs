@@ -9,6 +9,7 @@ use tempfile::NamedTempFile;
 
 use super::target::{self, Target, cannot_write};
 use crate::caller;
+use crate::outlet::Outlet;
 use crate::report::Trouble;
 
 /// Whether half of a file is worth something.
@@ -44,6 +45,14 @@ impl Output {
             return Ok(Output::Itself(BufWriter::with_capacity(most, target)));
         }
         Output::beside(path).map_err(|error| cannot_write(path, &error))
+    }
+
+    /// As [`Target::in_background`].
+    pub fn in_background(&mut self) -> io::Result<Option<Outlet>> {
+        match self {
+            Output::Itself(target) => target.get_mut().in_background(),
+            Output::Beside { .. } => Ok(None),
+        }
     }
 
     pub fn is_terminal(&self) -> bool {

@@ -1,5 +1,6 @@
 //! A trace from its beginning to its end: the source, the sink, and the user's signals.
 
+use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::AsFd;
@@ -20,8 +21,9 @@ use crate::filter::Filter;
 use crate::guardian::Guardian;
 use crate::identity::Identity;
 use crate::notify::{self, Receiver};
+use crate::outlet::Outlet;
 use crate::procfs;
-use crate::report::{Report, Trouble};
+use crate::report::{self, Report, Trouble};
 use crate::session;
 use crate::source::launch::{Command, environment};
 use crate::source::ptrace::PtraceSource;
@@ -29,8 +31,9 @@ use crate::source::ptrace::record::{Recording, Way};
 use crate::source::{ExitStatus, Source, SourceEvent};
 use crate::sys::{self, Inherited, Pid};
 
-/// How many events may wait to be written; then the source waits, and with it, over ptrace, what it traces.
-const MOST_WAITING: usize = 1 << 16;
+/// How large the events that wait to be written may be, in bytes; then the source waits, and with it, over ptrace, what it
+/// traces.
+const MOST_WAITING: u32 = 32 << 20;
 /// How long an event may wait for others with which it is written, in milliseconds.
 const PATIENCE: u16 = 10;
 /// What COMMAND leaves behind is as a rule about to end, and for so long it is waited for where it needs a tracer.
@@ -56,11 +59,15 @@ pub struct Config {
 /// A running trace.
 struct Trace<'a> {
     sink: &'a mut dyn Sink,
+    /// Who writes for it, where a reader may be slow.
+    outlet: Option<Outlet>,
     report: Report,
     source: Box<dyn Source>,
     /// Ends the kernel's side when we do.
     _guardian: Option<Guardian>,
     notices: Receiver<Notice>,
+    /// What has come, and was not looked at yet: a reader is behind.
+    taken: VecDeque<Notice>,
     /// Some came a moment ago, and more will: they need not wake us.
     awake: bool,
     signals: SignalFd,
@@ -84,7 +91,11 @@ struct Trace<'a> {
 }
 
 /// Runs COMMAND, or watches the system, until its end; the status to exit with.
-pub fn run(config: &Config, sink: &mut dyn Sink, report: Report) -> Result<u8, Trouble> {
+pub fn run(
+    config: &Config,
+    (sink, outlet): (&mut dyn Sink, Option<Outlet>),
+    report: Report,
+) -> Result<u8, Trouble> {
     if let Some(found) = diagnose::namespaces() {
         return Err(Trouble::new(found.cause).hint(found.hint));
     }
@@ -99,10 +110,12 @@ pub fn run(config: &Config, sink: &mut dyn Sink, report: Report) -> Result<u8, T
     about.source = name.into();
     let mut trace = Trace {
         sink,
+        outlet,
         report,
         source,
         _guardian: guardian,
         notices,
+        taken: VecDeque::new(),
         awake: false,
         signals,
         words: config.command.clone(),
@@ -234,10 +247,15 @@ impl Trace<'_> {
     fn run(mut self) -> Result<u8, Trouble> {
         let status = loop {
             self.wait();
-            for notice in self.take() {
+            if self.taken.is_empty() {
+                self.taken = self.take().into();
+            }
+            while !self.is_behind()
+                && let Some(notice) = self.taken.pop_front()
+            {
                 self.notice(notice);
             }
-            if self.early.is_none() {
+            if self.early.is_none() && self.taken.is_empty() {
                 self.do_write(|sink| sink.idle());
             }
             self.signals();
@@ -252,7 +270,9 @@ impl Trace<'_> {
             self.keep();
         }
         self.source.let_go();
-        for notice in self.notices.drain() {
+        self.taken.extend(self.notices.drain());
+        while let Some(notice) = self.taken.pop_front() {
+            self.wait_for_reader(|outlet| !outlet.is_behind());
             self.notice(notice);
         }
         self.finish(status)
@@ -280,20 +300,55 @@ impl Trace<'_> {
         }
     }
 
+    fn is_behind(&self) -> bool {
+        self.outlet.as_ref().is_some_and(Outlet::is_behind)
+    }
+
     fn wait(&self) {
         let interest = |fd| PollFd::new(fd, PollFlags::POLLIN);
-        let mut fds = [interest(self.notices.as_fd()), interest(self.signals.as_fd())];
-        // EINTR is as good as a wake-up.
-        let timeout = match self.grace {
-            _ if self.awake => PATIENCE.into(),
-            // Rounded up, so as not to come too early.
-            Some(until) => {
-                let left = until.saturating_duration_since(Instant::now()).as_millis() as u16;
-                left.saturating_add(1).into()
-            }
-            None => PollTimeout::NONE,
+        let (awaited, timeout) = match &self.outlet {
+            Some(outlet) if outlet.is_behind() => (outlet.as_fd(), PollTimeout::NONE),
+            _ if self.awake => (self.notices.as_fd(), PATIENCE.into()),
+            _ => (self.notices.as_fd(), self.left_of_grace()),
         };
+        let mut fds = [interest(awaited), interest(self.signals.as_fd())];
+        // EINTR is as good as a wake-up.
         let _ = poll(&mut fds, timeout);
+        if let Some(outlet) = &self.outlet {
+            outlet.hear();
+        }
+    }
+
+    fn left_of_grace(&self) -> PollTimeout {
+        self.grace.map_or(PollTimeout::NONE, |until| {
+            let left = until.saturating_duration_since(Instant::now()).as_millis() as u16;
+            // Rounded up, so as not to come too early.
+            left.saturating_add(1).into()
+        })
+    }
+
+    /// Waits until the reader has read enough; after a signal, not for long.
+    fn wait_for_reader(&mut self, enough: fn(&Outlet) -> bool) {
+        let Some(outlet) = self.outlet.clone().filter(|_| self.failed.is_none()) else { return };
+        let mut deadline = None;
+        while !enough(&outlet) {
+            let mut timeout = PollTimeout::NONE;
+            if self.by_signal {
+                let until = *deadline.get_or_insert_with(|| Instant::now() + report::PATIENCE);
+                let left = until.saturating_duration_since(Instant::now());
+                if left.is_zero() {
+                    let unread = io::Error::new(io::ErrorKind::TimedOut, "nobody reads it");
+                    self.failed = Some((unread, 0));
+                    return;
+                }
+                timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+            }
+            let interest = |fd| PollFd::new(fd, PollFlags::POLLIN);
+            let mut fds = [interest(outlet.as_fd()), interest(self.signals.as_fd())];
+            let _ = poll(&mut fds, timeout);
+            outlet.hear();
+            self.signals();
+        }
     }
 
     /// What has come. Whoever reads a file later does not see whether we have been woken for each event, which would
@@ -397,7 +452,7 @@ impl Trace<'_> {
         status
     }
 
-    fn finish(self, status: u8) -> Result<u8, Trouble> {
+    fn finish(mut self, status: u8) -> Result<u8, Trouble> {
         if self.early.is_some() {
             return Ok(self.not_begun(status));
         }
@@ -405,7 +460,12 @@ impl Trace<'_> {
         let (status_of_command, time) = self.ended.map(|(status, time)| (status.0, time)).unzip();
         let time = time.unwrap_or_else(sys::boot_time);
         let end = End { status: status_of_command, time, totals: lost };
-        let finished = self.sink.finish(&end);
+        let mut finished = self.sink.finish(&end);
+        self.wait_for_reader(Outlet::is_done);
+        if let Some(outlet) = &self.outlet {
+            finished = finished.and(outlet.wait(Duration::ZERO).map(drop));
+        }
+        let queued = self.outlet.as_ref().map_or(0, Outlet::unwritten);
         if let Some(remark) = self.sink.remark() {
             self.report.warn(remark);
         }
@@ -422,7 +482,7 @@ impl Trace<'_> {
         if error.kind() == io::ErrorKind::BrokenPipe {
             return Ok(status);
         }
-        let lost = lost + self.sink.unwritten();
+        let lost = lost + self.sink.unwritten() + queued;
         let lost = match lost {
             1 => "1 event is lost".to_string(),
             many => format!("{many} events are lost"),

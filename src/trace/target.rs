@@ -12,6 +12,7 @@ use nix::unistd::{AccessFlags, eaccess};
 
 use crate::caller;
 use crate::escape;
+use crate::outlet::Outlet;
 use crate::report::Trouble;
 
 /// What is written to.
@@ -24,6 +25,8 @@ pub struct Target {
     to_be_emptied: bool,
     /// Nobody else writes to it: it is no stream that we were given.
     own: bool,
+    /// Who writes, where a reader may be slow.
+    outlet: Option<Outlet>,
 }
 
 impl Target {
@@ -45,7 +48,7 @@ impl Target {
             }
             Err(error) => return Err(error),
         };
-        Ok(Target { path: path.into(), file, to_be_emptied, own: true })
+        Ok(Target { path: path.into(), file, to_be_emptied, own: true, outlet: None })
     }
 
     pub fn standard_error() -> io::Result<Target> {
@@ -58,7 +61,13 @@ impl Target {
 
     /// What is open already.
     pub fn of(file: File) -> Target {
-        Target { path: PathBuf::new(), file: Some(file), to_be_emptied: false, own: false }
+        Target {
+            path: PathBuf::new(),
+            file: Some(file),
+            to_be_emptied: false,
+            own: false,
+            outlet: None,
+        }
     }
 
     pub fn path(&self) -> &Path {
@@ -77,6 +86,16 @@ impl Target {
     pub fn is_pipe(&self) -> bool {
         let metadata = self.file.as_ref().and_then(|file| file.metadata().ok());
         metadata.is_some_and(|metadata| metadata.file_type().is_fifo())
+    }
+
+    /// From here on nobody waits for who reads this, if it is a stream.
+    pub fn in_background(&mut self) -> io::Result<Option<Outlet>> {
+        let Some(file) = &self.file else { return Ok(None) };
+        let kind = file.metadata()?.file_type();
+        if kind.is_fifo() || kind.is_socket() || file.is_terminal() {
+            self.outlet = Some(Outlet::to_file("trace", file.try_clone()?)?);
+        }
+        Ok(self.outlet.clone())
     }
 
     /// Writes whole lines; see [`write_lines`].
@@ -174,6 +193,9 @@ pub fn can_be_made(path: &Path) -> io::Result<()> {
 
 impl Write for Target {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if let Some(outlet) = &self.outlet {
+            return outlet.push(bytes.to_vec()).map(|()| bytes.len());
+        }
         let file = self.begin()?;
         loop {
             match file.write(bytes) {

@@ -1,12 +1,14 @@
 //! Readers that do not read: of standard error, and of what is traced.
 
 use std::fs::File;
+use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::process::{Child, Command, Stdio};
+use std::time::Instant;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
-use crate::support::{World, eventually, signal_process};
+use crate::support::{World, eventually, signal_process, status_of};
 
 /// A pipe without room, and its other end.
 fn full_pipe() -> (File, File) {
@@ -63,6 +65,7 @@ fn a_signal_ends_a_session_whose_standard_error_is_full() {
     let world = World::new();
     for args in [
         &["debug", "--list", "-m", "pid>0"][..],
+        &["log"],
         &["-v", "collect", "-F", "json-stream", "-o", "/dev/null"],
     ] {
         let (_reader, writer) = full_pipe();
@@ -71,7 +74,83 @@ fn a_signal_ends_a_session_whose_standard_error_is_full() {
             start(world.tracexec(args.iter().chain(&["--", "sh", "-c", &script])), &writer);
         eventually("COMMAND", || world.path("runs").exists().then_some(()));
         signal_process(child.0.id() as i32, libc::SIGTERM);
-        assert_eq!(status(&mut child), 143, "{args:?}");
+        let status = status(&mut child);
+        // What `log` has to say comes nowhere.
+        assert_eq!(status, if args[0] == "log" { 125 } else { 143 }, "{args:?}");
         std::fs::remove_file(world.path("runs")).unwrap();
     }
+}
+
+/// The most memory that a process had, in megabytes.
+fn peak(pid: i32) -> Option<u64> {
+    let text = status_of(pid, "VmHWM")?;
+    text.split(' ').next()?.parse::<u64>().ok().map(|kilobytes| kilobytes >> 10)
+}
+
+/// Executes a program with 1.9 MB of arguments 120 times, and counts in a file.
+const LARGE: &str = "import os, subprocess, sys\n\
+    for n in range(120):\n\
+    \tsubprocess.run(['/bin/true'] + ['x' * 100000] * 19)\n\
+    \tos.truncate(sys.argv[1], n + 1)";
+
+/// What waits for a reader has a limit in bytes. Over ptrace COMMAND waits, too, over eBPF events are lost.
+#[track_caller]
+fn memory_is_limited(backend: &str) {
+    let world = World::new();
+    let progress = world.file("progress", "");
+    let (mut reader, writer) = nix::unistd::pipe().map(|(r, w)| (File::from(r), w)).unwrap();
+    let mut command = world.tracexec(["collect", "--backend", backend, "-F", "json-stream"]);
+    command.args(["-o", "-", "--", "python3", "-c", LARGE]).arg(&progress);
+    command.stdout(writer).stderr(File::create(world.path("said")).unwrap());
+    let mut child = Ends(command.spawn().unwrap());
+    drop(command);
+    let pid = child.0.id() as i32;
+    let mut before = 0;
+    let mut looked = Instant::now();
+    eventually("no progress", || {
+        if looked.elapsed().as_secs() < 2 {
+            return None;
+        }
+        looked = Instant::now();
+        let now = std::fs::metadata(&progress).unwrap().len();
+        (now > 0 && now == std::mem::replace(&mut before, now)).then_some(())
+    });
+    assert_eq!(before == 120, backend == "ebpf", "{before} execs");
+    let thread = std::thread::spawn(move || {
+        let mut all = Vec::new();
+        reader.read_to_end(&mut all).unwrap();
+        lines_of(&all)
+    });
+    let mut most = 0;
+    let status = eventually("its end", || {
+        most = most.max(peak(pid).unwrap_or_default());
+        child.0.try_wait().unwrap()
+    });
+    let said = std::fs::read_to_string(world.path("said")).unwrap();
+    assert!(status.success(), "{said}");
+    assert!(most < 180, "{most} MB");
+    let (lines, execs) = thread.join().unwrap();
+    assert!(lines > execs && execs > 0);
+    match backend {
+        "ptrace" => assert!(execs >= 120, "{execs}: {said}"),
+        _ => assert!(execs >= 120 || said.contains("events were lost"), "{execs}: {said}"),
+    }
+}
+
+/// How many lines there are, and how many of them are of large execs.
+fn lines_of(all: &[u8]) -> (usize, usize) {
+    let large = |line: &&[u8]| line.len() > 1 << 20;
+    let lines = || all.split(|&byte| byte == b'\n');
+    (lines().count(), lines().filter(large).count())
+}
+
+#[test]
+fn what_waits_for_a_reader_over_ptrace_has_a_limit_in_bytes() {
+    memory_is_limited("ptrace");
+}
+
+#[cfg(feature = "ebpf")]
+#[test]
+fn what_waits_for_a_reader_over_ebpf_has_a_limit_in_bytes() {
+    memory_is_limited("ebpf");
 }

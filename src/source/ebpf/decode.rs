@@ -23,6 +23,8 @@ pub enum Record {
 struct Parts {
     /// How many records there were.
     count: u32,
+    /// Of those records.
+    bytes: usize,
     call: Option<call_event>,
     argv: Block,
     /// The first argument as it was passed.
@@ -48,10 +50,14 @@ struct Block {
 #[derive(Default)]
 pub struct Decoder {
     pending: HashMap<u64, Parts>,
+    /// Of all records in it.
+    bytes: usize,
 }
 
 /// Parts of more execs than this cannot be under way: their exec was lost.
 const MOST_PENDING: usize = 4096;
+/// Nor can more bytes than these.
+const MOST_BYTES: usize = 64 << 20;
 
 /// Copies a structure out of a record's beginning; the rest of the record.
 fn read<T: Copy>(record: &[u8]) -> Option<(T, &[u8])> {
@@ -80,16 +86,20 @@ impl Decoder {
             event_kind::EVENT_SYSEXIT => {
                 let (event, _): (exec_event, _) = read(record)?;
                 let parts = self.pending.remove(&header.id).unwrap_or_default();
+                self.bytes -= parts.bytes;
                 Some(Record::Exec(Box::new(event), Box::new(parts.into_record(&event))))
             }
             event_kind::EVENT_FORK => read(record).map(|(event, _)| Record::Fork(event)),
             event_kind::EVENT_EXIT => read(record).map(|(event, _)| Record::Exit(event)),
             _ => {
-                if self.pending.len() > MOST_PENDING {
+                if self.pending.len() > MOST_PENDING || self.bytes > MOST_BYTES {
                     self.pending.clear();
+                    self.bytes = 0;
                 }
+                self.bytes += record.len();
                 let parts = self.pending.entry(header.id).or_default();
                 parts.count += 1;
+                parts.bytes += record.len();
                 parts.add(header.kind, record);
                 None
             }

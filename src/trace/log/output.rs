@@ -3,6 +3,7 @@
 use std::io;
 use std::path::Path;
 
+use crate::outlet::Outlet;
 use crate::report::Trouble;
 use crate::trace::rotate::{self, Rotating};
 use crate::trace::target::Target;
@@ -68,6 +69,11 @@ impl Output {
             rotating: None,
             target,
         }
+    }
+
+    /// As [`Target::in_background`].
+    pub fn in_background(&mut self) -> io::Result<Option<Outlet>> {
+        if self.limits.is_some() { Ok(None) } else { self.target.in_background() }
     }
 
     pub fn is_terminal(&self) -> bool {
