@@ -179,7 +179,7 @@ impl<W: Write> CompileCommands<W> {
         }
         let line = Line::parse(words, directory, record.env.value.as_ref().map(|env| &env.strings));
         for source in &line.sources {
-            let (file, is_here) = place.file(source);
+            let (file, is_here) = place.file(&source.name);
             let entry = Entry {
                 directory: directory.as_os_str().as_bytes().to_vec(),
                 file,

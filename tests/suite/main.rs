@@ -15,6 +15,7 @@ mod collect_properties;
 mod compile_commands;
 mod compile_elsewhere;
 mod compile_merged;
+mod compile_options;
 mod completion;
 mod configuration;
 mod containers;
