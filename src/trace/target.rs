@@ -41,7 +41,8 @@ impl Target {
             return Ok(Target { path: path.into(), ..stream? });
         }
         let (file, to_be_emptied) = match fs::metadata(path) {
-            Ok(there) => (Some(File::options().write(true).open(path)?), there.is_file()),
+            // Appended to: whoever empties it meanwhile, as logrotate does, gets no hole at its beginning.
+            Ok(there) => (Some(File::options().append(true).open(path)?), there.is_file()),
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 can_be_made(path)?;
                 (None, false)
@@ -116,8 +117,10 @@ impl Target {
         match &mut self.file {
             Some(file) => Ok(file),
             none => {
-                let mut options = File::options();
-                let made = caller::open_or_make(&self.path, options.write(true).truncate(true))?;
+                let made = caller::open_or_make(&self.path, File::options().append(true))?;
+                if made.metadata()?.is_file() {
+                    made.set_len(0)?;
+                }
                 Ok(none.insert(made))
             }
         }

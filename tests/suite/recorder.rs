@@ -96,6 +96,31 @@ fn a_link_that_comes_later_is_not_rotated_either() {
     assert!(!world.path("execs.log.1").exists());
 }
 
+#[test]
+fn a_file_that_is_emptied_meanwhile_goes_on_at_its_beginning() {
+    for way in [&["log"][..], &["collect", "-F", "json-stream"]] {
+        for there_before in [false, true] {
+            let world = World::new();
+            let file = world.path("file");
+            if there_before {
+                fs::write(&file, "before\n").unwrap();
+            }
+            // As logrotate's copytruncate does it, once something has been written.
+            let script = "/bin/true first; while ! grep -q first copy; do cp file copy; done; \
+                          : >file; /bin/true second";
+            let mut command = world.tracexec(way);
+            command.args(["--backend", BACKEND, "-o", "file", "--", "sh", "-c", script]);
+            command.current_dir(world.dir.path()).env("PATH", "/usr/bin:/bin");
+            let outcome = finish(world.start(command));
+            assert_eq!(outcome.code(), 0, "{way:?}: {}", outcome.stderr);
+            let text = fs::read(&file).unwrap();
+            assert!(!text.contains(&0), "{way:?}: {}", String::from_utf8_lossy(&text));
+            let text = String::from_utf8(text).unwrap();
+            assert!(text.contains("\"second\"") && !text.contains("before"), "{way:?}: {text}");
+        }
+    }
+}
+
 /// journald has a directory of its own, so that it is not the machine's.
 const IN_JOURNAL: &str = r#"
     mount -t tmpfs none /run
