@@ -12,7 +12,7 @@ use std::sync::Arc;
 use crate::cgroup::Cgroup;
 
 pub use faults::Faults;
-pub use record::{ExecCall, ExecRecord, FdRecord, Ids, Part, Vector, Wanted};
+pub use record::{ExecCall, ExecRecord, FdRecord, Ids, Part, Response, Vector, Wanted};
 pub use trace::{Begun, Ended, Execution, ParentEvent, TraceEvent, Usage};
 
 /// A fact as it could be read.

@@ -33,6 +33,7 @@ pub mod outlet;
 pub mod procfs;
 pub mod report;
 pub mod repro;
+pub mod responses;
 pub mod save;
 pub mod session;
 pub mod settings;

@@ -11,13 +11,14 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
-use crate::event::Strings;
+use crate::event::{Response, Strings};
 use crate::files;
 use crate::json::OwnedBytes;
 use crate::judge::Program;
 use crate::launcher::vscode::again::to_execute;
 use crate::procfs;
 use crate::report::Trouble;
+use crate::responses;
 use crate::sys::Pid;
 use crate::wrapped::leads_to_program;
 
@@ -48,12 +49,22 @@ pub struct Repro {
     pub program: OwnedBytes,
     pub filename: OwnedBytes,
     pub argv: Vec<OwnedBytes>,
+    /// The response files that it names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub responses: Vec<ResponseFile>,
     /// As it stood in memory, entry by entry; null if it could not be read.
     pub env: Option<Vec<OwnedBytes>>,
     /// Empty if it could not be read.
     pub cwd: OwnedBytes,
     pub umask: Option<u32>,
     pub fds: Vec<Descriptor>,
+}
+
+/// A file that an argument names by `@NAME`, with its text.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResponseFile {
+    pub name: OwnedBytes,
+    pub text: OwnedBytes,
 }
 
 impl Repro {
@@ -72,11 +83,27 @@ impl Repro {
             program: OwnedBytes(file_of(living, program)),
             filename: bytes(&program.filename),
             argv: program.argv.iter().map(bytes).collect(),
+            responses: responses::of_process(living, &program.argv)
+                .into_iter()
+                .map(|Response { name, text }| ResponseFile {
+                    name: OwnedBytes(name),
+                    text: OwnedBytes(text),
+                })
+                .collect(),
             env,
             cwd: bytes(&program.cwd),
             umask: umask(living),
             fds: descriptors::of(living),
         }
+    }
+
+    /// What stands for an argument whose response file is gone, where its words are known.
+    fn words_of(&self, argument: &[u8]) -> Option<Vec<Vec<u8>>> {
+        let file =
+            |file: &ResponseFile| Response { name: file.name.0.clone(), text: file.text.0.clone() };
+        let kept: Vec<Response> = self.responses.iter().map(file).collect();
+        let (words, expanded) = responses::expanded(std::iter::once(argument), &kept);
+        expanded.then_some(words)
     }
 
     /// The file `hit.json`.

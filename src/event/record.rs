@@ -53,6 +53,13 @@ pub struct FdRecord {
     pub faults: Faults,
 }
 
+/// A file that an argument names by `@NAME`, and what was in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Response {
+    pub name: Vec<u8>,
+    pub text: Vec<u8>,
+}
+
 /// All ids of a process.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Ids {
@@ -82,6 +89,8 @@ pub struct Wanted {
     pub prev_comm: bool,
     /// What runs a script, and what runs that.
     pub interpreters: bool,
+    /// The response files.
+    pub responses: bool,
     /// Execs that fail, too.
     pub failures: bool,
     /// What forks and ends, too.
@@ -104,6 +113,7 @@ impl Wanted {
         ids: false,
         prev_comm: false,
         interpreters: false,
+        responses: false,
         failures: false,
         lives: false,
         view: false,
@@ -123,6 +133,7 @@ impl Wanted {
             ids: self.ids || other.ids,
             prev_comm: self.prev_comm || other.prev_comm,
             interpreters: self.interpreters || other.interpreters,
+            responses: self.responses || other.responses,
             failures: self.failures || other.failures,
             lives: self.lives || other.lives,
             view: self.view || other.view,
@@ -141,6 +152,7 @@ impl Wanted {
         ids: true,
         prev_comm: true,
         interpreters: true,
+        responses: true,
         failures: true,
         lives: true,
         view: false,
@@ -188,6 +200,8 @@ pub struct ExecRecord {
     /// Of a script that was executed: the arguments as they were passed, where the call was seen. `argv` is what
     /// the interpreter got.
     pub passed: Part<Vector>,
+    /// The response files that the arguments name, as they were at the exec; those that were too large are missing.
+    pub responses: Vec<Response>,
     pub env: Part<Vector>,
     pub cwd: Part<Vec<u8>>,
     pub exe: Part<Vec<u8>>,
@@ -253,7 +267,8 @@ impl ExecRecord {
             .iter()
             .flatten()
             .map(|fd| size_of::<FdRecord>() + fd.fd.target.len() + fd.file_system.len());
-        vectors.chain(texts).chain(chain).chain(fds).sum()
+        let responses = self.responses.iter().map(|file| file.name.len() + file.text.len());
+        vectors.chain(texts).chain(chain).chain(fds).chain(responses).sum()
     }
 
     /// The parts, and the whole, that are not as they should be.

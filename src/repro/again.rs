@@ -11,7 +11,9 @@ use nix::unistd::execve;
 
 use super::{Repro, UNKNOWN_CWD};
 use crate::escape;
+use crate::json::OwnedBytes;
 use crate::report::{Report, Trouble};
+use crate::responses;
 use crate::sys::{self, Inherited};
 
 /// The hidden subcommand that does it.
@@ -52,7 +54,19 @@ fn become_it(
         strings.map_err(|_| Trouble::new(format!("{program}: there is a NUL byte in a word of it")))
     };
     let path = strings(vec![&repro.program.0])?;
-    let argv = strings(repro.argv.iter().map(|word| word.0.as_slice()).collect())?;
+    let mut argv = Vec::new();
+    for (at, OwnedBytes(argument)) in repro.argv.iter().enumerate() {
+        let is_gone = at > 0 && !responses::is_there(argument, &repro.cwd.0);
+        match repro.words_of(argument).filter(|_| is_gone) {
+            Some(words) => {
+                let file = shown(&argument[1..]);
+                report.warn(format!("{file} is gone: its words stand in its place"));
+                argv.extend(words);
+            }
+            None => argv.push(argument.clone()),
+        }
+    }
+    let argv = strings(argv.iter().map(Vec::as_slice).collect())?;
     let env = repro.env.iter().flatten().map(|entry| entry.0.as_slice()).collect();
     let env = strings(env)?;
     if repro.env.is_none() {

@@ -8,6 +8,7 @@ use std::fmt::Write;
 use super::{Descriptor, Repro, UNKNOWN_CWD};
 use crate::escape;
 use crate::event::Strings;
+use crate::json::OwnedBytes;
 
 /// Where bash has no other way to give a program its own name: perl, since env(1) has learnt it late.
 const PERL: &str = r#"%ENV = (); my ($n, @rest) = @ARGV; for (splice @rest, 0, $n) { my ($k, $v) = split /=/, $_, 2; $ENV{$k} = $v } my $file = shift @rest; exec {$file} @rest; die "$file: $!\n""#;
@@ -64,8 +65,16 @@ pub fn write(repro: &Repro) -> Vec<u8> {
         let _ = writeln!(text, "  {}", word(entry));
     }
     let _ = writeln!(text, ")\narguments=(");
-    for argument in repro.argv.iter().skip(1) {
-        let _ = writeln!(text, "  {}", word(&argument.0));
+    for OwnedBytes(argument) in repro.argv.iter().skip(1) {
+        let Some(words) = repro.words_of(argument) else {
+            let _ = writeln!(text, "  {}", word(argument));
+            continue;
+        };
+        let words: Vec<String> = words.iter().map(|argument| word(argument)).collect();
+        let _ = writeln!(text, ")\nif [[ -e {} ]]; then", word(&argument[1..]));
+        let _ = writeln!(text, "  arguments+=({})\nelse", word(argument));
+        say(&mut text, "a response file is gone: its words stand in its place");
+        let _ = writeln!(text, "  arguments+=({})\nfi\narguments+=(", words.join(" "));
     }
     let _ = writeln!(text, ")\nprogram={}", word(&repro.program.0));
     execute(&mut text, repro);

@@ -56,7 +56,12 @@ struct Reach<'a> {
     same: bool,
 }
 
-impl Reach<'_> {
+impl<'a> Reach<'a> {
+    fn of(record: &'a ExecRecord, pid: Option<Pid>) -> Reach<'a> {
+        let same = sees_our_files(record.mount_namespace.known(), pid);
+        Reach { pid, cwd: record.cwd.value.as_deref(), same }
+    }
+
     fn path(&self, name: &[u8]) -> Option<PathBuf> {
         let path = Path::new(OsStr::from_bytes(name));
         if self.same && path.is_absolute() && procfs::own(name).is_none() {
@@ -116,11 +121,7 @@ pub fn of(record: &ExecRecord, pid: impl FnOnce() -> Option<Pid>) -> Part<Vec<Ve
     if record.result == 0 && is_closed(record, passed, pid) {
         return Part::of(Vec::new());
     }
-    let reach = Reach {
-        pid,
-        cwd: record.cwd.value.as_deref(),
-        same: sees_our_files(record.mount_namespace.known(), pid),
-    };
+    let reach = Reach::of(record, pid);
     let mut chain: Vec<Vec<u8>> = Vec::new();
     let mut at = called(record, passed);
     loop {
@@ -139,6 +140,11 @@ pub fn of(record: &ExecRecord, pid: impl FnOnce() -> Option<Pid>) -> Part<Vec<Ve
         Some(exe) if record.result == 0 => checked(chain, &reach, exe, &at, lost),
         _ => Part::of(chain),
     }
+}
+
+/// The path by which we reach a file that the process of an exec knows by this name.
+pub fn place(record: &ExecRecord, pid: Option<Pid>, name: &[u8]) -> Option<PathBuf> {
+    Reach::of(record, pid).path(name)
 }
 
 /// Whether something may run the file that was passed: to whatever does the kernel gives that name as an argument,

@@ -11,6 +11,7 @@ mod variables;
 use super::Baseline;
 use crate::escape;
 use crate::event::{self, ExecRecord, Faults};
+use crate::responses;
 use variables::Variables;
 
 /// Which descriptors the line opens as they were.
@@ -142,9 +143,12 @@ impl Program {
             let what = "whether an interpreter has got it, with words of its own, is not known";
             lacking.push(because(what, record.interpreters.faults));
         }
-        let mut argv = argv.into_iter().map(<[u8]>::to_vec);
-        let name = argv.next();
-        let arguments = argv.collect();
+        let mut argv = argv.into_iter();
+        let name = argv.next().map(<[u8]>::to_vec);
+        let (arguments, expanded) = responses::expanded(argv, &record.responses);
+        if expanded {
+            lacking.push("the words of response files stand in their places".into());
+        }
         if vector.is_some_and(|vector| vector.strings.is_empty()) {
             lacking.push("there was no argument, not even a name".into());
         }

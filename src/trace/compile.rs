@@ -18,6 +18,7 @@ use serde_json::Value;
 use super::{About, End, Sink};
 use crate::event::{Execution, TraceEvent};
 use crate::json;
+use crate::responses;
 use driver::Role;
 use line::Line;
 pub use merge::Before;
@@ -170,7 +171,8 @@ impl<W: Write> CompileCommands<W> {
         };
         let place = Place::of(path(cwd), execution.view.as_deref());
         let directory = &place.directory;
-        let mut words: Vec<Vec<u8>> = argv.strings.iter().skip(skip).map(<[u8]>::to_vec).collect();
+        // Those that were not kept are read where they are.
+        let (mut words, _) = responses::expanded(argv.strings.iter().skip(skip), &record.responses);
         let Some(first) = words.first_mut() else { return };
         if skip == 0
             && let Some(program) = driver::program(record)

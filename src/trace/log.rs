@@ -69,6 +69,7 @@ pub fn wanted(shown: &Shown) -> Wanted {
         prev_comm: execs && shown.comm,
         // What a script was given is not what runs it was given.
         interpreters: execs && (shown.interpreter || shown.cmdline),
+        responses: execs && shown.cmdline,
         failures: execs,
         lives: shown.shows(Kind::NewChild),
     }

@@ -91,6 +91,7 @@ impl Given {
             filename: Part::of(filename.to_vec()),
             argv: vector(self.argv.iter().collect()),
             passed: Part::default(),
+            responses: Vec::new(),
             env: vector(self.env.iter().collect()),
             cwd: Part::of(self.cwd.clone()),
             exe: Part::of(self.exe.clone()),

@@ -12,7 +12,7 @@ use proptest::sample::select;
 use serde_json::Value;
 use tracexec::event::{
     Begun, Ended, ExecCall, ExecRecord, Execution, Faults, Fd, FdKind, FdRecord, Ids, Part,
-    Reading, Strings, TraceEvent, Usage, Vector,
+    Reading, Response, Strings, TraceEvent, Usage, Vector,
 };
 use tracexec::trace::json::{Document, EnvForm, Item, Lines, read};
 use tracexec::trace::{About, Baseline, End, Family, Lost, Sink};
@@ -71,6 +71,10 @@ fn ids() -> impl Strategy<Value = Ids> {
         .prop_map(|(uids, gids, groups)| Ids { uids, gids, groups })
 }
 
+fn responses() -> impl Strategy<Value = Vec<Response>> {
+    vec((bytes(), bytes()).prop_map(|(name, text)| Response { name, text }), 0..2)
+}
+
 /// An exec of no time, no process and no id yet.
 fn record() -> impl Strategy<Value = ExecRecord> {
     let numbers = (number(), number(), number(), number(), any::<u64>(), any::<[u32; 3]>());
@@ -78,19 +82,19 @@ fn record() -> impl Strategy<Value = ExecRecord> {
     let how = (select(&[0, 0, 0, -2, -13, -4000][..]), call, any::<bool>(), faults());
     let names = (part(bytes()), part(bytes()), part(bytes()), part(bytes()), part(bytes()));
     let vectors = (part(vector()), part(vector()), part(vec(descriptor(), 0..3)), part(ids()));
-    let more = (part(vec(bytes(), 0..3)), part(bytes()), part(vector()));
+    let more = (part(vec(bytes(), 0..3)), part(bytes()), part(vector()), responses());
     (numbers, how, names, vectors, more).prop_map(|(numbers, how, names, vectors, more)| {
         let (parent, depth, pid_namespace, mount_namespace, began, [tid, uid, gid]) = numbers;
         let (result, call, compat, faults) = how;
         let (comm, prev_comm, filename, cwd, exe) = names;
         let (argv, env, fds, ids) = vectors;
-        let (interpreters, cgroup, passed) = more;
+        let (interpreters, cgroup, passed, responses) = more;
         let call = call.map(|(at, flags)| ExecCall { at, flags });
         let (id, pid, time) = (0, 0, 0);
         #[rustfmt::skip]
         let record = ExecRecord {
             id, pid, tid: tid.max(1), parent, depth, time, began, result, call, compat, uid, gid, ids, comm,
-            prev_comm, filename, argv, passed, env, cwd, exe, interpreters, cgroup, fds, pid_namespace,
+            prev_comm, filename, argv, passed, responses, env, cwd, exe, interpreters, cgroup, fds, pid_namespace,
             mount_namespace, faults,
         };
         record

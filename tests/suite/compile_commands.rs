@@ -123,6 +123,34 @@ fn a_build_has_the_entries_that_it_has_under_bear() {
 }
 
 #[test]
+fn a_recording_has_the_response_files_that_the_build_has_deleted() {
+    for backend in BACKENDS {
+        let world = project();
+        let script =
+            "printf %s '-c @inner' >words; printf %s '\"-DVALUE=1 + 1\" part.c -o 1.o' >inner
+            gcc @words; rm words inner; :";
+        let mut command =
+            world.tracexec(["collect", "--backend", backend, "-F", "json", "-o", "json"]);
+        command.args(["--", "sh", "-ec", script]).current_dir(world.dir.path());
+        let outcome = finish(world.start(command));
+        assert_eq!(outcome.code(), 0, "{}{}", outcome.out(), outcome.stderr);
+        let text = fs::read_to_string(world.path("json")).unwrap();
+        let value: Value = serde_json::from_str(&text).unwrap();
+        let gcc =
+            value["events"].as_array().unwrap().iter().find(|event| event["argv"][1] == "@words");
+        let words = serde_json::json!({"name": "words", "text": "-c @inner"});
+        assert_eq!(gcc.unwrap()["responses"][0], words, "{text}");
+        let mut report = world.tracexec(["report", "json", "-F", "compile-commands", "-o", "db"]);
+        report.current_dir(world.dir.path());
+        let outcome = finish(world.start(report));
+        assert_eq!(outcome.code(), 0, "{}", outcome.stderr);
+        let entries = entries(&world.path("db"));
+        let words: Vec<_> = entries.iter().map(|entry| entry.3[1..].join("|")).collect();
+        assert_eq!(words, ["-c|-DVALUE=1 + 1|-o|1.o|part.c"]);
+    }
+}
+
+#[test]
 fn what_bear_does_not_see_has_entries_too() {
     for backend in BACKENDS {
         let world = project();

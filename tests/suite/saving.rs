@@ -468,6 +468,51 @@ fn the_script_runs_nothing_from_the_descriptors_that_shells_use() {
 }
 
 #[test]
+fn a_response_file_that_is_gone_is_replaced_by_its_words() {
+    let world = World::new();
+    let itself = world.fixture("itself", &[]);
+    let words = world.file("words", "-x \"a b\" @none $(touch$IFS''owned)\n");
+    let mut command =
+        world.tracexec(["debug", "-m", "filename endswith itself", "--save", "repro", "--to"]);
+    command
+        .arg(world.path("kept"))
+        .arg("--")
+        .arg(&itself)
+        .args(["first", "@words", "@none", "last"]);
+    command.current_dir(world.dir.path());
+    let outcome = finish(world.start(command));
+    assert_eq!(outcome.code(), 3, "{}", outcome.stderr);
+    let folder = &folders(&world)[0];
+    let record = fs::read_to_string(folder.join("hit.json")).unwrap();
+    assert!(record.contains("\"responses\""), "{record}");
+    let arguments = |text: &str| -> Vec<String> {
+        let lines = text.lines().filter_map(|line| line.strip_prefix("argument "));
+        lines.skip(1).map(String::from).collect()
+    };
+    for there in [true, false] {
+        let mut script = Command::new(folder.join("repro.sh"));
+        world.prepare(&mut script);
+        let mut rerun = world.tracexec(["rerun", "--debugger", "gdb-backtrace"]);
+        rerun.arg(folder).args(["--backend", crate::support::BACKEND]);
+        for mut command in [script, rerun] {
+            command.current_dir("/");
+            let again = finish(world.start(command));
+            assert_eq!(again.code(), 3, "{}", again.stderr);
+            let found = arguments(&again.out());
+            if there {
+                assert_eq!(found, ["first", "@words", "@none", "last"]);
+            } else {
+                let words = ["-x", "a\\20b", "@none", "$(touch$IFSowned)"];
+                assert_eq!(found, [&["first"][..], &words, &["@none", "last"]].concat());
+                assert!(again.stderr.contains("is gone: its words"), "{}", again.stderr);
+            }
+        }
+        let _ = fs::remove_file(&words);
+    }
+    assert!(!world.path("owned").exists());
+}
+
+#[test]
 fn a_directory_that_cannot_be_read_is_the_present_one() {
     let world = World::new();
     let itself = world.fixture("itself", &[]);

@@ -214,6 +214,7 @@ impl Parts {
             },
             filename: self.filename,
             argv: self.argv.part(event.argv_len, recorded(recorded_part::RECORDED_ARGV)),
+            responses: Vec::new(),
             passed: self.name.part(0, self.call.is_some()),
             env: self.env.part(event.env_len, recorded(recorded_part::RECORDED_ENV)),
             cwd: self.cwd,

@@ -20,6 +20,7 @@ use crate::event::{Begun, Ended, ExecRecord, Facts, Image, Keep, Part, Vector};
 use crate::fault;
 use crate::judge::Candidate;
 use crate::procfs::{self, Status};
+use crate::responses;
 use crate::source::interpreters;
 use crate::source::launch::{Command, Launched, launch};
 use crate::source::lineage::Lineage;
@@ -302,9 +303,12 @@ impl<J: Judge, E: Fn(SourceEvent)> Watch<'_, J, E> {
         if AGAIN.contains(&i64::from(event.result)) {
             return;
         }
+        let living = || procfs::pidfd_of(event.tgid, event.start_time).ok().map(|_| event.tgid);
         if self.aim.wanted().is_some_and(|wanted| wanted.interpreters) {
-            let living = || procfs::pidfd_of(event.tgid, event.start_time).ok().map(|_| event.tgid);
             record.interpreters = interpreters::of(&record, living);
+        }
+        if self.aim.wanted().is_some_and(|wanted| wanted.responses) {
+            record.responses = responses::of_record(&record, living());
         }
         let begins = self.aim.records() && event.tgid == self.command && event.result == 0;
         if let Some(name) = self.command_name.take_if(|_| begins) {

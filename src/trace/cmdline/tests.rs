@@ -1,5 +1,5 @@
 use super::*;
-use crate::event::{Fd, FdKind, FdRecord, Ids, Part, Reading, Strings, Vector};
+use crate::event::{Fd, FdKind, FdRecord, Ids, Part, Reading, Response, Strings, Vector};
 
 /// An exec of a program that prints what it was given.
 fn record(filename: &[u8], argv: &[&[u8]], env: &[&[u8]], cwd: &[u8]) -> ExecRecord {
@@ -25,6 +25,7 @@ fn record(filename: &[u8], argv: &[&[u8]], env: &[&[u8]], cwd: &[u8]) -> ExecRec
         filename: Part::of(filename.to_vec()),
         argv: vector(argv),
         passed: Part::default(),
+        responses: Vec::new(),
         env: vector(env),
         cwd: Part::of(cwd.to_vec()),
         exe: Part::of(filename.to_vec()),
@@ -143,6 +144,16 @@ fn descriptors_become_redirections() {
     let line = command_line(&of, Some(&here), Redirect::All);
     assert_eq!(line.text, "env -u _ /bin/ls >>'/tmp/a b' 2>&1 4<>/tmp/rw 5>>/tmp/o <&-");
     assert_eq!(line.lacking, ["descriptor 3 is pipe:[7]"]);
+}
+
+#[test]
+fn a_response_file_is_replaced_by_what_was_in_it() {
+    let mut of = record(b"/bin/cc", &[b"/bin/cc", b"@r", b"x"], &[], b"/");
+    assert_eq!(command_line(&of, None, Redirect::None).text, "env -i -C / /bin/cc @r x");
+    of.responses = vec![Response { name: b"r".to_vec(), text: b"-DX='a b' ;id;".to_vec() }];
+    let line = command_line(&of, None, Redirect::None);
+    assert_eq!(line.text, "env -i -C / /bin/cc '-DX=a b' ';id;' x");
+    assert_eq!(line.lacking, ["the words of response files stand in their places"]);
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::path;
 use crate::files;
+use crate::responses::words as quoted;
 
 /// What a command line may still read. A file may name itself, twice even; and `@/dev/zero` has no end.
 struct Budget {
@@ -38,28 +39,6 @@ impl Budget {
         self.files = files;
         Ok(text)
     }
-}
-
-/// The words of a response file: whitespace between them, quotes of either kind, a backslash before anything.
-fn quoted(text: &[u8]) -> Vec<Vec<u8>> {
-    let mut words = Vec::new();
-    let mut word: Option<Vec<u8>> = None;
-    let mut within = None;
-    let mut bytes = text.iter().copied();
-    while let Some(byte) = bytes.next() {
-        match byte {
-            b'\\' => word.get_or_insert_default().extend(bytes.next()),
-            b'\'' | b'"' if within.is_none() => {
-                within = Some(byte);
-                word.get_or_insert_default();
-            }
-            _ if within == Some(byte) => within = None,
-            _ if within.is_none() && byte.is_ascii_whitespace() => words.extend(word.take()),
-            _ => word.get_or_insert_default().push(byte),
-        }
-    }
-    words.extend(word);
-    words
 }
 
 #[cfg(test)]

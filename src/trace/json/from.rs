@@ -147,6 +147,11 @@ impl Form {
                 .map(|all| all.iter().map(text).collect()),
             cwd: record.cwd.value.as_ref().map(text),
             argv: record.argv.value.as_ref().map(vector),
+            responses: record
+                .responses
+                .iter()
+                .map(|file| model::Response { name: text(&file.name), text: text(&file.text) })
+                .collect(),
             passed_argv: record.passed.value.as_ref().map(vector),
             env: record.env.value.as_ref().map(|env| self.env(env)),
             fds: record.fds.value.as_ref().map(|fds| fds.iter().map(Into::into).collect()),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::model::{self, Env, Text};
 use crate::event::{
     Begun, Ended, ExecCall, ExecRecord, Execution, Faults, Fd, FdKind, FdRecord, Ids, ParentEvent,
-    Part, Strings, Usage, Vector, variable,
+    Part, Response, Strings, Usage, Vector, variable,
 };
 use crate::trace::{About, Baseline, End, Lost};
 
@@ -188,6 +188,11 @@ pub(super) fn execution(
         prev_comm: part!("prev_comm", exec.prev_comm.map(Text::bytes)),
         filename: part!("filename", exec.filename.map(Text::bytes)),
         argv: part!("argv", exec.argv.map(vector)),
+        responses: exec
+            .responses
+            .into_iter()
+            .map(|file| Response { name: file.name.bytes(), text: file.text.bytes() })
+            .collect(),
         passed: part!("passed_argv", exec.passed_argv.map(vector)),
         env: part!("env", exec.env.map(|value| env(value, baseline))),
         cwd: part!("cwd", exec.cwd.map(Text::bytes)),

@@ -285,6 +285,12 @@ pub struct Ids {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Response<'a> {
+    pub name: Text<'a>,
+    pub text: Text<'a>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Exec<'a> {
     pub id: u64,
     pub time: u64,
@@ -310,6 +316,9 @@ pub struct Exec<'a> {
     pub cwd: Option<Text<'a>>,
     pub argv: Option<Vector<'a>>,
     pub passed_argv: Option<Vector<'a>>,
+    /// Where there are any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub responses: Vec<Response<'a>>,
     pub env: Option<Env<'a>>,
     pub fds: Option<Vec<Descriptor<'a>>>,
     pub uid: u32,

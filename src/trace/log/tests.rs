@@ -69,6 +69,7 @@ fn record() -> ExecRecord {
         prev_comm: Part::of(b"sh".to_vec()),
         filename: Part::of(b"/bin/ls".to_vec()),
         passed: Part::default(),
+        responses: Vec::new(),
         argv: vector(&[b"ls", b"-l"]),
         env: vector(&[b"A=1", b"B=2", b"B=3", b"PATH=/bin"]),
         cwd: Part::of(b"/src".to_vec()),

@@ -175,6 +175,7 @@ fn record(id: u64, pid: u32, time: u64, argv: &[&[u8]]) -> ExecRecord {
         exe: Part::of([b"/usr/bin/", comm].concat()),
         interpreters: Part::of(vec![]),
         passed: Part::default(),
+        responses: Vec::new(),
         cgroup: Part::of(b"/user.slice".to_vec()),
         fds: Part::of(vec![file(0, b"/dev/null")]),
         pid_namespace: Reading::Known(4026531836),

@@ -14,6 +14,7 @@ use crate::event::{
     ExecCall, ExecRecord, Faults, FdRecord, Namespace, Part, Reading, Strings, Vector, Wanted,
 };
 use crate::procfs;
+use crate::responses;
 use crate::source::interpreters;
 use crate::source::ptrace::arch;
 use crate::source::ptrace::memory::Stack;
@@ -186,6 +187,9 @@ impl Reader {
         record.interpreters =
             unless(wanted.interpreters, || interpreters::of(record, || Some(tid)));
         record.complete_passed();
+        if wanted.responses {
+            record.responses = responses::of_record(record, Some(tid));
+        }
     }
 
     fn record(&mut self, pid: Pid, tid: Pid, process: &Process) -> ExecRecord {
@@ -209,6 +213,7 @@ impl Reader {
             filename: Part::default(),
             argv: Part::default(),
             passed: Part::default(),
+            responses: Vec::new(),
             env: Part::default(),
             cwd: Part::default(),
             exe: Part::default(),
