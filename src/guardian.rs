@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use nix::unistd::{Pid as NixPid, setpgid};
 
+use crate::hits::is_readable;
 use crate::procfs::{self, Stat};
 use crate::sys::{self, Pid};
 
@@ -34,49 +35,93 @@ pub static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
 /// The session's side.
 pub struct Guardian {
     child: Child,
+    /// None: it has ended, and could not be started again.
     socket: Option<UnixStream>,
-    /// Whether its end takes as long as the kernel takes to detach programs.
-    with_links: bool,
+    kernel: Option<KernelSide>,
+    /// What it answers for: when each process began, see [`Stat::start_time`].
+    watched: HashMap<Pid, u64>,
 }
 
-/// The descriptors of eBPF programs that the guardian keeps.
-pub struct KernelSide<'a> {
+/// The descriptors of eBPF programs that the guardian keeps. We keep copies, for one that takes its place.
+pub struct KernelSide {
     /// The map of what was stopped.
-    pub stopped: BorrowedFd<'a>,
+    pub stopped: OwnedFd,
     /// The map that switches the programs off when it is zeroed.
-    pub switch: BorrowedFd<'a>,
+    pub switch: OwnedFd,
     /// The programs' links: when the last copy is closed they are detached, which takes the kernel
     /// about 100 ms, for which nobody ought to wait.
-    pub links: &'a [BorrowedFd<'a>],
+    pub links: Vec<OwnedFd>,
+}
+
+/// Starts a guardian, and waits until it is ready.
+fn start(kernel: Option<&KernelSide>) -> io::Result<(Child, UnixStream)> {
+    let (mut ours, theirs) = UnixStream::pair()?;
+    ours.set_read_timeout(Some(Duration::from_secs(10)))?;
+    let program = PROGRAM.get().map_or(Path::new("/proc/self/exe"), PathBuf::as_path);
+    let mut command = Command::new(program);
+    command.arg(SUBCOMMAND).stdin(OwnedFd::from(theirs));
+    // It must keep nobody's pipe open.
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    if let Some(kernel) = kernel {
+        let fds = [&kernel.stopped, &kernel.switch].into_iter().chain(&kernel.links);
+        let fds: Vec<RawFd> = fds.map(|fd| fd.as_raw_fd()).collect();
+        command.args(fds.iter().take(2).map(RawFd::to_string));
+        sys::inherit(&mut command, fds);
+    }
+    let mut child = command.spawn()?;
+    // Its end of the socket, which would hide from us that it has failed.
+    drop(command);
+    // Before anything can be stopped, it must be ready to answer for it.
+    match answer(&mut ours) {
+        Ok(_) => Ok((child, ours)),
+        Err(error) => {
+            end(&mut child);
+            Err(error)
+        }
+    }
+}
+
+/// Ends one that is of no use, without a signal to anybody.
+fn end(child: &mut Child) {
+    let _ = child.kill();
+    let _ = child.wait();
+}
+
+/// Reads an answer: an errno, or 0.
+fn answer(socket: &mut UnixStream) -> io::Result<i32> {
+    let mut errno = [0; size_of::<i32>()];
+    socket.read_exact(&mut errno)?;
+    Ok(i32::from_ne_bytes(errno))
 }
 
 impl Guardian {
     /// Starts the guardian. With the kernel's side, it answers for what eBPF programs stop, too.
-    pub fn start(kernel: Option<KernelSide<'_>>) -> io::Result<Guardian> {
-        let (ours, theirs) = UnixStream::pair()?;
-        ours.set_read_timeout(Some(Duration::from_secs(10)))?;
-        let program = PROGRAM.get().map_or(Path::new("/proc/self/exe"), PathBuf::as_path);
-        let mut command = Command::new(program);
-        command.arg(SUBCOMMAND).stdin(OwnedFd::from(theirs));
-        // It must keep nobody's pipe open.
-        command.stdout(Stdio::null()).stderr(Stdio::null());
-        let with_links = kernel.is_some();
-        if let Some(kernel) = kernel {
-            let fds =
-                [kernel.stopped, kernel.switch].into_iter().chain(kernel.links.iter().copied());
-            let fds: Vec<RawFd> = fds.map(|fd| fd.as_raw_fd()).collect();
-            command.args(fds.iter().take(2).map(RawFd::to_string));
-            sys::inherit(&mut command, fds);
+    pub fn start(kernel: Option<KernelSide>) -> io::Result<Guardian> {
+        let (child, socket) = start(kernel.as_ref())?;
+        Ok(Guardian { child, socket: Some(socket), kernel, watched: HashMap::new() })
+    }
+
+    /// Readable when it has ended.
+    pub fn socket(&self) -> Option<BorrowedFd<'_>> {
+        self.socket.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Whether it has ended before us, so that nobody answers for what is stopped.
+    pub fn has_ended(&self) -> bool {
+        self.socket().is_some_and(is_readable)
+    }
+
+    /// Starts another one, which answers for all that this one did.
+    pub fn restart(&mut self) -> io::Result<()> {
+        self.socket = None;
+        end(&mut self.child);
+        let (child, socket) = start(self.kernel.as_ref())?;
+        self.child = child;
+        self.socket = Some(socket);
+        for (pid, start_time) in self.watched.clone() {
+            self.tell(pid, start_time)?;
         }
-        let child = command.spawn()?;
-        // Its end of the socket, which would hide from us that it has failed.
-        drop(command);
-        let mut guardian = Guardian { child, socket: Some(ours), with_links };
-        if with_links {
-            // Before anything can be stopped, it must be ready to answer for it.
-            guardian.answer()?;
-        }
-        Ok(guardian)
+        Ok(())
     }
 
     /// Tells it of a process that is still held, and waits until it has it. On an error it does not answer for it.
@@ -86,16 +131,18 @@ impl Guardian {
             Err(error) if procfs::says_gone(pid, &error) => return Ok(()),
             Err(error) => return Err(error),
         };
-        let socket = self.socket.as_mut().ok_or(io::ErrorKind::NotConnected)?;
-        writeln!(socket, "+{pid} {start_time}")?;
-        self.answer()
+        if self.has_ended() || self.socket.is_none() {
+            self.restart()?;
+        }
+        self.tell(pid, start_time)?;
+        self.watched.insert(pid, start_time);
+        Ok(())
     }
 
-    fn answer(&mut self) -> io::Result<()> {
+    fn tell(&mut self, pid: Pid, start_time: u64) -> io::Result<()> {
         let socket = self.socket.as_mut().ok_or(io::ErrorKind::NotConnected)?;
-        let mut errno = [0; size_of::<i32>()];
-        socket.read_exact(&mut errno)?;
-        match i32::from_ne_bytes(errno) {
+        writeln!(socket, "+{pid} {start_time}")?;
+        match answer(socket)? {
             0 => Ok(()),
             errno => Err(io::Error::from_raw_os_error(errno)),
         }
@@ -103,6 +150,7 @@ impl Guardian {
 
     /// Tells it that a process needs it no more.
     pub fn forget(&mut self, pid: Pid) {
+        self.watched.remove(&pid);
         if let Some(socket) = &mut self.socket {
             // If it is gone, it holds nothing.
             let _ = writeln!(socket, "-{pid}");
@@ -113,7 +161,8 @@ impl Guardian {
 impl Drop for Guardian {
     fn drop(&mut self) {
         self.socket.take();
-        if !self.with_links {
+        // Its end takes as long as the kernel takes to detach programs.
+        if self.kernel.is_none() {
             let _ = self.child.wait();
         }
     }
@@ -130,9 +179,7 @@ pub fn run(kernel: Option<(RawFd, RawFd)>) -> io::Result<()> {
     let mut answers = File::from(OwnedFd::from(socket.try_clone()?));
     // Answers may reach nobody any more: that is when there is something to do.
     let mut answer = |errno: i32| drop(answers.write_all(&errno.to_ne_bytes()));
-    if kernel.is_some() {
-        answer(0);
-    }
+    answer(0);
     let mut watched: HashMap<Pid, OwnedFd> = HashMap::new();
     for line in BufReader::new(socket).lines().map_while(Result::ok) {
         let mut words = line.get(1..).unwrap_or_default().split(' ');

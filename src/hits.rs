@@ -158,7 +158,7 @@ impl Debugger {
 }
 
 /// Whether a pidfd says that its process has ended.
-pub fn is_readable(fd: &OwnedFd) -> bool {
+pub fn is_readable(fd: impl AsFd) -> bool {
     use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
     let mut fds = [PollFd::new(fd.as_fd(), PollFlags::POLLIN)];
     poll(&mut fds, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)

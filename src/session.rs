@@ -164,6 +164,7 @@ impl Session {
         self.forget_stale_entries();
         loop {
             self.wait();
+            self.keep_guardian();
             for notice in self.notices.drain() {
                 self.notice(notice)?;
             }
@@ -189,8 +190,9 @@ impl Session {
     fn wait(&self) {
         let interest = |fd| PollFd::new(fd, PollFlags::POLLIN);
         let own = [self.notices.as_fd(), self.signals.as_fd()];
-        let mut fds: Vec<PollFd<'_>> =
-            own.into_iter().chain(self.server.descriptors()).map(interest).collect();
+        let guardian = self.guardian.as_ref().and_then(Guardian::socket);
+        let own = own.into_iter().chain(guardian);
+        let mut fds: Vec<PollFd<'_>> = own.chain(self.server.descriptors()).map(interest).collect();
         fds.extend(
             self.hits
                 .iter()
@@ -209,6 +211,25 @@ impl Session {
         });
         // EINTR is as good as a wake-up.
         let _ = poll(&mut fds, timeout);
+    }
+
+    /// Starts the guardian again if somebody has ended it.
+    fn keep_guardian(&mut self) {
+        let Some(guardian) = self.guardian.as_mut().filter(|guardian| guardian.has_ended()) else {
+            return;
+        };
+        match guardian.restart() {
+            Ok(()) => {
+                self.report.detail("the guardian was ended, and another one has taken its place")
+            }
+            Err(error) => {
+                self.report.warn(format!(
+                    "the guardian was ended, and cannot be started again: {error}; should tracexec be killed, what \
+                     it holds stays stopped"
+                ));
+                self.report.hint("`tracexec release --all` lets it run");
+            }
+        }
     }
 
     fn notice(&mut self, notice: Notice) -> Result<(), Trouble> {

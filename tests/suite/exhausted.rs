@@ -40,7 +40,7 @@ fn crowd(world: &World, name: &str, options: &[&str], descriptors: (u64, u64)) -
 
 #[test]
 fn without_descriptors_every_match_runs_on_and_the_reason_is_told() {
-    for descriptors in [40, 60] {
+    for descriptors in [50, 60] {
         let world = World::new();
         let name = format!("crowd-{}-{descriptors}", std::process::id());
         let options = ["--hold", "--attach-timeout", "1"];

@@ -33,6 +33,8 @@ mod filter_moments;
 mod filter_properties;
 mod forms;
 mod gdb;
+#[cfg(feature = "ebpf")]
+mod guardian;
 mod hits_json;
 mod jobcontrol;
 mod letting_go;

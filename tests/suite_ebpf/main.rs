@@ -39,6 +39,8 @@ mod execs;
 mod exhausted;
 #[path = "../suite/gdb.rs"]
 mod gdb;
+#[path = "../suite/guardian.rs"]
+mod guardian;
 #[path = "../suite/letting_go.rs"]
 mod letting_go;
 #[path = "../suite/moments/mod.rs"]

@@ -197,14 +197,21 @@ fn always<'a, 'object>(skeleton: &'a ExecSkel<'object>, aim: Aim) -> [&'a Progra
 impl Programs<'_> {
     /// Starts the process that answers for what they stop.
     pub fn guardian(&self) -> Result<Guardian, Trouble> {
-        let links: Vec<BorrowedFd<'_>> = self.links.iter().map(AsFd::as_fd).collect();
-        let side = KernelSide {
-            stopped: self.skeleton.maps.stopped.as_fd(),
-            switch: self.skeleton.maps.bss.as_fd(),
-            links: &links,
+        let copy = |fd: BorrowedFd<'_>| fd.try_clone_to_owned();
+        let side = || {
+            Ok(KernelSide {
+                stopped: copy(self.skeleton.maps.stopped.as_fd())?,
+                switch: copy(self.skeleton.maps.bss.as_fd())?,
+                links: self
+                    .links
+                    .iter()
+                    .map(|link| copy(link.as_fd()))
+                    .collect::<Result<_, _>>()?,
+            })
         };
-        Guardian::start(Some(side))
-            .map_err(|error| Trouble::new(format!("cannot start the guardian: {error}")))
+        side().and_then(|side| Guardian::start(Some(side))).map_err(|error: std::io::Error| {
+            Trouble::new(format!("cannot start the guardian: {error}"))
+        })
     }
 
     /// Sets them to work, for the tree that begins with this process.
