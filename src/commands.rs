@@ -7,6 +7,7 @@ mod trace;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
+use std::path::PathBuf;
 
 use clap::{ArgMatches, FromArgMatches, ValueEnum};
 use nix::unistd::Uid;
@@ -17,6 +18,7 @@ use crate::config;
 use crate::control::{self, Reply, Request, SessionState};
 use crate::doctor;
 use crate::elevate;
+use crate::escape;
 use crate::guardian;
 use crate::launcher::catalog::{self, Catalog};
 use crate::launcher::{editor, relay, shim};
@@ -84,8 +86,8 @@ fn dispatch(cli: Cli, matches: &ArgMatches, report: &mut Report) -> Result<u8, T
         }
         Command::Again { folder } => Err(repro::run_again(&folder, *report)),
         Command::Config => show_config(&global, matches),
-        Command::Ps => ps(),
-        Command::Release(release) => self::release(&release),
+        Command::Ps => ps(*report),
+        Command::Release(release) => self::release(&release, *report),
         Command::Templates(templates) => match templates.what {
             None => list_templates(),
             Some(cli::TemplatesCommand::Show { name }) => show_template(&name),
@@ -188,14 +190,25 @@ fn print(text: &[u8]) -> Result<u8, Trouble> {
     }
 }
 
-fn ps() -> Result<u8, Trouble> {
+fn ps(report: Report) -> Result<u8, Trouble> {
     let mut text = String::new();
-    for reply in control::ask_all(&Request::Ps)? {
+    let (replies, silent) = control::ask_all(&Request::Ps)?;
+    for reply in replies {
         if let Reply::Session(state) = reply {
             show_session(&mut text, &state);
         }
     }
-    print(text.as_bytes())
+    print(text.as_bytes())?;
+    Ok(do_not_answer(report, &silent))
+}
+
+/// Says which sessions did not answer; the status to exit with.
+fn do_not_answer(report: Report, silent: &[PathBuf]) -> u8 {
+    for path in silent {
+        let path = escape::word(path.as_os_str().as_encoded_bytes());
+        report.warn(format!("the session behind {path} does not answer"));
+    }
+    u8::from(!silent.is_empty())
 }
 
 fn show_session(text: &mut String, state: &SessionState) {
@@ -209,9 +222,11 @@ fn show_session(text: &mut String, state: &SessionState) {
     }
 }
 
-fn release(release: &cli::Release) -> Result<u8, Trouble> {
+fn release(release: &cli::Release, report: Report) -> Result<u8, Trouble> {
     let mut released = Vec::new();
-    for reply in control::ask_all(&Request::Release(release.pid))? {
+    let (replies, silent) = control::ask_all(&Request::Release(release.pid))?;
+    let silent = do_not_answer(report, &silent);
+    for reply in replies {
         match reply {
             Reply::Released(pids) => released.extend(pids),
             Reply::Refused(why) => {
@@ -229,7 +244,8 @@ fn release(release: &cli::Release) -> Result<u8, Trouble> {
             .hint("`tracexec ps` lists what is held; sessions of root are seen by root"));
     }
     let lines: String = released.iter().map(|pid| format!("released {pid}\n")).collect();
-    print(lines.as_bytes())
+    print(lines.as_bytes())?;
+    Ok(silent)
 }
 
 fn list_templates() -> Result<u8, Trouble> {

@@ -156,7 +156,7 @@ fn processes(typed: &OsStr) -> Vec<CompletionCandidate> {
 
 /// The matches that wait in running sessions.
 fn hits(typed: &OsStr) -> Vec<CompletionCandidate> {
-    let replies = control::ask_all(&Request::Ps).unwrap_or_default();
+    let (replies, _) = control::ask_all(&Request::Ps).unwrap_or_default();
     let mut words = Vec::new();
     for reply in replies {
         if let Reply::Session(state) = reply {

@@ -5,15 +5,18 @@
 
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use nix::sys::socket::{UnixCredentials, getsockopt, sockopt::PeerCredentials};
+use nix::sys::socket::{
+    AddressFamily, SockFlag, SockType, UnixAddr, connect, getsockopt, socket,
+    sockopt::PeerCredentials,
+};
 use nix::unistd::Uid;
 use serde::{Deserialize, Serialize};
 
@@ -68,10 +71,14 @@ pub struct HitState {
 
 /// How long an answer may take to be written or to come.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a client may take to ask.
+const ASKS_WITHIN: Duration = Duration::from_secs(5);
+/// How many clients may be asking on one socket; the oldest goes.
+const MOST_ASKING: usize = 32;
 /// What an address in the kernel's own name space begins with, see unix(7).
 const ABSTRACT: &str = "@";
 /// No request is longer than this, in bytes.
-const LONGEST_REQUEST: u64 = 4096;
+const LONGEST_REQUEST: usize = 4096;
 
 /// The folder of the sockets, made if need be: only the user may enter it.
 pub fn folder() -> Result<PathBuf, Trouble> {
@@ -102,6 +109,19 @@ pub struct Server {
     path: PathBuf,
     listener: UnixListener,
     foreign: Option<Foreign>,
+    /// Who has connected, and has not said all yet.
+    asking: Vec<Asking>,
+}
+
+/// A client that may be slow to ask.
+struct Asking {
+    stream: UnixStream,
+    pid: Pid,
+    /// Of the second socket.
+    foreign: bool,
+    line: Vec<u8>,
+    terminal: Option<OwnedFd>,
+    since: Instant,
 }
 
 /// A second socket, for shims in the terminal of the user who called us by sudo. He cannot enter our
@@ -131,7 +151,7 @@ impl Server {
         };
         let listener = UnixListener::bind(&path).map_err(trouble)?;
         listener.set_nonblocking(true).map_err(trouble)?;
-        Ok(Server { path, listener, foreign: None })
+        Ok(Server { path, listener, foreign: None, asking: Vec::new() })
     }
 
     /// Opens the second socket to user `uid`; the address to give to a shim.
@@ -153,50 +173,91 @@ impl Server {
     /// What to poll.
     pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         let foreign = self.foreign.as_ref().map(|foreign| foreign.listener.as_fd());
-        std::iter::once(self.listener.as_fd()).chain(foreign)
-    }
-
-    /// Accepts a shim's offer of its terminal.
-    fn accept_terminal(&self) -> Option<(Client, Request)> {
-        let foreign = self.foreign.as_ref()?;
-        let (stream, _) = foreign.listener.accept().ok()?;
-        let peer: UnixCredentials = getsockopt(&stream, PeerCredentials).ok()?;
-        if peer.uid() != foreign.uid && peer.uid() != 0 {
-            return None;
-        }
-        set_patience(&stream).ok()?;
-        let (line, terminal) = sys::receive_with_descriptor(&stream).ok()?;
-        let request = serde_json::from_slice(&line).ok()?;
-        matches!(request, Request::Terminal(_)).then_some(())?;
-        Some((Client { stream, pid: peer.pid(), terminal }, request))
+        let asking = self.asking.iter().map(|client| client.stream.as_fd());
+        std::iter::once(self.listener.as_fd()).chain(foreign).chain(asking)
     }
 
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Accepts one client and reads what it asks; `None` if there is none, or it may not ask.
-    ///
-    /// A client sends its line at once, so that this waits for it: a second at the most, for one of
-    /// the user's own that does not behave.
-    pub fn accept(&self) -> Option<(Client, Request)> {
-        let Ok((stream, _)) = self.listener.accept() else { return self.accept_terminal() };
-        let peer: UnixCredentials = getsockopt(&stream, PeerCredentials).ok()?;
-        if peer.uid() != 0 && peer.uid() != Uid::effective().as_raw() {
-            return None;
+    /// A client that has asked something by now. Nobody is waited for: who is slow is asked again when something has come.
+    pub fn accept(&mut self) -> Option<(Client, Request)> {
+        self.admit();
+        self.asking.retain(|client| client.since.elapsed() < ASKS_WITHIN);
+        let mut at = 0;
+        while at < self.asking.len() {
+            match self.asking[at].read() {
+                Ok(None) => at += 1,
+                Ok(Some(request)) => {
+                    let Asking { stream, pid, terminal, .. } = self.asking.remove(at);
+                    return Some((Client { stream, pid, terminal }, request));
+                }
+                Err(_) => drop(self.asking.remove(at)),
+            }
         }
-        set_patience(&stream).ok()?;
-        let mut line = String::new();
-        BufReader::new((&stream).take(LONGEST_REQUEST)).read_line(&mut line).ok()?;
-        let request = serde_json::from_str(&line).ok()?;
-        Some((Client { stream, pid: peer.pid(), terminal: None }, request))
+        None
+    }
+
+    /// Accepts all who have connected and may ask.
+    fn admit(&mut self) {
+        let own = (&self.listener, Uid::effective().as_raw(), false);
+        let foreign = self.foreign.as_ref().map(|foreign| (&foreign.listener, foreign.uid, true));
+        for (listener, uid, foreign) in std::iter::once(own).chain(foreign) {
+            while let Ok((stream, _)) = listener.accept() {
+                let Ok(peer) = getsockopt(&stream, PeerCredentials) else { continue };
+                if (peer.uid() != 0 && peer.uid() != uid) || stream.set_nonblocking(true).is_err() {
+                    continue;
+                }
+                let same = |client: &Asking| client.foreign == foreign;
+                if self.asking.iter().filter(|client| same(client)).count() >= MOST_ASKING
+                    && let Some(oldest) = self.asking.iter().position(same)
+                {
+                    self.asking.remove(oldest);
+                }
+                self.asking.push(Asking {
+                    stream,
+                    pid: peer.pid(),
+                    foreign,
+                    line: Vec::new(),
+                    terminal: None,
+                    since: Instant::now(),
+                });
+            }
+        }
     }
 }
 
-fn set_patience(stream: &UnixStream) -> io::Result<()> {
-    stream.set_nonblocking(false)?;
-    stream.set_read_timeout(Some(Duration::from_secs(1)))?;
-    stream.set_write_timeout(Some(PATIENCE))
+impl Asking {
+    /// What it asks, once all of that has come.
+    fn read(&mut self) -> io::Result<Option<Request>> {
+        let refused = || io::Error::from(io::ErrorKind::InvalidData);
+        loop {
+            let mut some = [0; 1024];
+            let read = match self.foreign {
+                true => sys::receive_with_descriptor(&self.stream).map(|(bytes, terminal)| {
+                    self.terminal = terminal.or(self.terminal.take());
+                    self.line.extend(&bytes);
+                    bytes.len()
+                }),
+                false => self.stream.read(&mut some).inspect(|&len| self.line.extend(&some[..len])),
+            };
+            match read {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(_) if self.line.ends_with(b"\n") => break,
+                Ok(_) if self.line.len() > LONGEST_REQUEST => return Err(refused()),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+                Err(error) => return Err(error),
+            }
+        }
+        let request = serde_json::from_slice(&self.line)?;
+        // All that the user who called us by sudo can do is to offer his terminal.
+        match self.foreign == matches!(request, Request::Terminal(_)) {
+            true => Ok(Some(request)),
+            false => Err(refused()),
+        }
+    }
 }
 
 impl Drop for Server {
@@ -206,15 +267,49 @@ impl Drop for Server {
 }
 
 impl Client {
+    /// Answers, without waiting for a client that does not read.
     pub fn answer(mut self, reply: &Reply) -> io::Result<()> {
-        send(&mut self.stream, reply)
+        let line = line(reply)?;
+        let mut done = 0;
+        while done < line.len() {
+            match self.stream.write(&line[done..]) {
+                Ok(more) => done += more,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return self.answer_later(line[done..].to_vec());
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Has a thread write the rest, for which there is no room at once.
+    fn answer_later(mut self, rest: Vec<u8>) -> io::Result<()> {
+        self.stream.set_nonblocking(false)?;
+        self.stream.set_write_timeout(Some(Duration::from_secs(1)))?;
+        let deadline = Instant::now() + PATIENCE;
+        let write = move || {
+            let mut done = 0;
+            while done < rest.len() && Instant::now() < deadline {
+                match self.stream.write(&rest[done..]) {
+                    Ok(more) => done += more,
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    Err(_) => return,
+                }
+            }
+        };
+        std::thread::Builder::new().name("answer".into()).spawn(write).map(drop)
     }
 }
 
-fn send(stream: &mut UnixStream, message: &impl Serialize) -> io::Result<()> {
+fn line(message: &impl Serialize) -> io::Result<Vec<u8>> {
     let mut line = serde_json::to_vec(message)?;
     line.push(b'\n');
-    stream.write_all(&line)
+    Ok(line)
+}
+
+fn send(stream: &mut UnixStream, message: &impl Serialize) -> io::Result<()> {
+    stream.write_all(&line(message)?)
 }
 
 /// Offers our terminal to a session of root's, and waits until it is free again.
@@ -222,9 +317,7 @@ pub fn offer_terminal(address: &Path, hit: u64) -> io::Result<Reply> {
     let name = address.as_os_str().as_bytes();
     let name = name.strip_prefix(ABSTRACT.as_bytes()).unwrap_or(name);
     let stream = UnixStream::connect_addr(&SocketAddr::from_abstract_name(name)?)?;
-    let mut line = serde_json::to_vec(&Request::Terminal(hit))?;
-    line.push(b'\n');
-    sys::send_with_descriptor(&stream, &line, io::stdin().as_fd())?;
+    sys::send_with_descriptor(&stream, &line(&Request::Terminal(hit))?, io::stdin().as_fd())?;
     read_reply(stream)
 }
 
@@ -235,10 +328,24 @@ pub fn is_foreign(address: &Path) -> bool {
 
 /// Asks the session behind `path`, and waits for the answer as long as `patience` says.
 pub fn ask(path: &Path, request: &Request, patience: Option<Duration>) -> io::Result<Reply> {
-    let mut stream = UnixStream::connect(path)?;
+    let mut stream = match patience {
+        None => UnixStream::connect(path)?,
+        Some(_) => connect_at_once(path)?,
+    };
     stream.set_read_timeout(patience)?;
+    stream.set_write_timeout(patience)?;
     send(&mut stream, request)?;
     read_reply(stream)
+}
+
+/// Connects, or fails where too many wait already.
+fn connect_at_once(path: &Path) -> io::Result<UnixStream> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let socket = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+    connect(socket.as_raw_fd(), &UnixAddr::new(path)?)?;
+    let stream = UnixStream::from(socket);
+    stream.set_nonblocking(false)?;
+    Ok(stream)
 }
 
 fn read_reply(stream: UnixStream) -> io::Result<Reply> {
@@ -250,12 +357,13 @@ fn read_reply(stream: UnixStream) -> io::Result<Reply> {
     Ok(serde_json::from_str(&line)?)
 }
 
-/// Asks every session of the user. Sockets that nobody listens on any more are removed.
-pub fn ask_all(request: &Request) -> Result<Vec<Reply>, Trouble> {
+/// Asks every session of the user: the answers, and the sockets of those that do not answer. Sockets that nobody listens
+/// on any more are removed.
+pub fn ask_all(request: &Request) -> Result<(Vec<Reply>, Vec<PathBuf>), Trouble> {
     let folder = folder()?;
     let entries = fs::read_dir(&folder)
         .map_err(|error| Trouble::new(format!("cannot read {}: {error}", folder.display())))?;
-    let mut replies = Vec::new();
+    let (mut replies, mut silent) = (Vec::new(), Vec::new());
     for path in entries.flatten().map(|entry| entry.path()) {
         if path.extension().is_none_or(|extension| extension != "sock") {
             continue;
@@ -265,9 +373,14 @@ pub fn ask_all(request: &Request) -> Result<Vec<Reply>, Trouble> {
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
                 let _ = fs::remove_file(&path);
             }
-            // It ended just now, or it does not answer; the others still do.
+            Err(error)
+                if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) =>
+            {
+                silent.push(path);
+            }
+            // It ended just now.
             Err(_) => {}
         }
     }
-    Ok(replies)
+    Ok((replies, silent))
 }

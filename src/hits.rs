@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::children;
 use crate::control::{Client, HitState, Reply};
 use crate::dump::Focus;
 use crate::escape;
@@ -16,6 +17,7 @@ use crate::judge::Program;
 use crate::launcher::command::Findings;
 use crate::launcher::place::Place;
 use crate::procfs::{self, Status};
+use crate::report;
 use crate::source::{Held, Lent, NotHeld};
 use crate::sys::{self, Pid};
 
@@ -192,10 +194,12 @@ impl Shim {
         }
     }
 
-    /// Ends it.
+    /// Ends it; one that does not heed that is killed.
     pub fn end(mut self) {
-        self.signal(false, libc::SIGTERM);
-        let _ = self.child.wait();
+        if !self.collected {
+            self.signal(false, libc::SIGTERM);
+            let _ = children::wait(&mut self.child, report::PATIENCE);
+        }
     }
 }
 
@@ -292,9 +296,15 @@ impl Hit {
         match std::mem::replace(&mut self.stage, Stage::Over) {
             Stage::Waiting(held) => Some(held),
             Stage::Launching(launching) => {
-                if let Some(opener) = launching.opener {
+                if let Some(mut opener) = launching.opener {
                     // Some terminals' commands run as long as what is in them, and speak meanwhile.
-                    let _ = std::thread::Builder::new().spawn(|| opener.wait_with_output());
+                    let _ = std::thread::Builder::new().spawn(move || {
+                        let _ = opener
+                            .stderr
+                            .take()
+                            .map(|mut said| std::io::copy(&mut said, &mut std::io::sink()));
+                        opener.wait()
+                    });
                 }
                 Some(launching.held)
             }
@@ -498,13 +508,10 @@ impl Launching {
         if let Some(opener) = &mut self.opener
             && let Ok(Some(status)) = opener.try_wait()
         {
-            let mut said = String::new();
-            if let Some(stderr) = opener.stderr.as_mut() {
-                let _ = std::io::Read::read_to_string(stderr, &mut said);
-            }
+            let said = opener.stderr.take().map(children::said).unwrap_or_default();
             self.opener = None;
             if !status.success() {
-                let said = escape::text(said.trim().as_bytes());
+                let said = escape::text(said.trim_ascii());
                 return Some(Progress::NoPlace(if said.is_empty() {
                     status.to_string()
                 } else {

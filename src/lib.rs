@@ -4,6 +4,7 @@
 
 pub mod caller;
 pub mod cgroup;
+pub mod children;
 pub mod cli;
 pub mod commands;
 pub mod complete;

@@ -9,14 +9,19 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use super::caller::{Caller, own_variable};
 use super::catalog::{self, Catalog};
 use super::shim;
 use super::template::{Piece, Placeholder, Word};
 use super::terminal::Terminal;
+use crate::children;
 use crate::report::Trouble;
 use crate::sys::{self, Pid};
+
+/// How long a terminal may take to say whether it has a target.
+const CHECKED_WITHIN: Duration = Duration::from_secs(10);
 
 /// A terminal that was chosen, with what it needs of the environment.
 #[derive(Debug, Clone)]
@@ -147,7 +152,10 @@ impl Place {
         }
         let output = self
             .command(&target.check, &[], 0, 0)
-            .and_then(|mut command| command.stdin(Stdio::null()).output())
+            .and_then(|mut command| {
+                command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+                children::output(command, CHECKED_WITHIN)
+            })
             .map_err(|error| error.to_string())?;
         match output.status.success() {
             true => Ok(()),

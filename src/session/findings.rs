@@ -2,8 +2,10 @@
 
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use super::Session;
+use crate::children;
 use crate::config::Action;
 use crate::hits::Hit;
 use crate::identity::Identity;
@@ -13,6 +15,9 @@ use crate::launcher::inside::Inside;
 use crate::procfs;
 use crate::report::Report;
 use crate::sys;
+
+/// How long a debugger may take to say that it works.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Session {
     /// Looks at the process, and decides on its debugger.
@@ -68,13 +73,16 @@ fn works(recipe: &Recipe, identity: Option<&Identity>, report: Report) -> bool {
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     sys::given_file_limit(&mut command);
     sys::unblocked(&mut command);
-    let works = command.status().is_ok_and(|status| status.success());
-    if !works {
-        let name = crate::escape::text(recipe.debugger.name.as_bytes());
-        report.detail(format!(
-            "{name} is there, but does not work: `{}` fails",
-            command::line(&words)
-        ));
-    }
-    works
+    sys::own_session(&mut command, sys::Controlling::Nothing);
+    let why = match command.spawn().and_then(|mut child| children::wait(&mut child, PATIENCE)) {
+        Ok(status) if status.success() => return true,
+        Ok(status) => status.to_string(),
+        Err(error) => error.to_string(),
+    };
+    let name = crate::escape::text(recipe.debugger.name.as_bytes());
+    report.detail(format!(
+        "{name} is there, but does not work: `{}` fails: {why}",
+        command::line(&words)
+    ));
+    false
 }

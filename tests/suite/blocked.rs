@@ -1,14 +1,15 @@
 //! Readers that do not read: of standard error, and of what is traced.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
-use crate::support::{World, eventually, signal_process, status_of};
+use crate::support::{World, eventually, finish, pid_in, signal_process, status_of};
 
 /// A pipe without room, and its other end.
 fn full_pipe() -> (File, File) {
@@ -153,4 +154,71 @@ fn what_waits_for_a_reader_over_ptrace_has_a_limit_in_bytes() {
 #[test]
 fn what_waits_for_a_reader_over_ebpf_has_a_limit_in_bytes() {
     memory_is_limited("ebpf");
+}
+
+#[test]
+fn clients_that_are_slow_to_ask_or_do_not_read_keep_nobody() {
+    let world = World::new();
+    let mut running = world.start(world.tracexec([
+        "debug",
+        "-m",
+        "basename=sleep",
+        "--hold",
+        "--",
+        "sh",
+        "-c",
+        "sleep 600",
+    ]));
+    let held = running.stderr_line(": held");
+    let pid = pid_in(&held);
+    let socket = world.path(&format!("run/tracexec/{}.sock", running.pid()));
+    // One that comes byte by byte, many that say nothing, and one that does not read.
+    let mut dribbles = UnixStream::connect(&socket).unwrap();
+    let silent: Vec<_> = (0..40).map(|_| UnixStream::connect(&socket).unwrap()).collect();
+    let mut unread = UnixStream::connect(&socket).unwrap();
+    unread.write_all(b"\"ps\"\n").unwrap();
+    dribbles.write_all(b"\"").unwrap();
+    let before = Instant::now();
+    for _ in 0..10 {
+        let _ = dribbles.write_all(b"p");
+        let outcome = world.run(["ps"]);
+        assert!(outcome.out().contains(&format!("{pid} parked")), "{outcome:?}");
+        assert_eq!(outcome.code(), 0, "{outcome:?}");
+    }
+    // Each of the 41 was once waited for a second.
+    assert!(before.elapsed().as_secs() < 30);
+    drop(silent);
+    assert_eq!(world.run(["release", &pid.to_string()]).code(), 0);
+    signal_process(pid, libc::SIGKILL);
+    assert_eq!(finish(running).code(), 137);
+}
+
+#[test]
+fn a_session_that_does_not_answer_is_told() {
+    let world = World::new();
+    // A first run makes the folder.
+    assert_eq!(world.run(["ps"]).code(), 0);
+    let listener = UnixListener::bind(world.path("run/tracexec/1.sock")).unwrap();
+    let outcome = world.run(["ps"]);
+    assert_eq!(outcome.code(), 1, "{outcome:?}");
+    assert!(outcome.stderr.contains("run/tracexec/1.sock does not answer"), "{outcome:?}");
+    // Nor does one that accepts nobody any more.
+    let mut many = Vec::new();
+    while let Ok(client) = connect_at_once(&world.path("run/tracexec/1.sock")) {
+        many.push(client);
+    }
+    let outcome = world.run(["release", "1"]);
+    assert_eq!(outcome.code(), 125, "{outcome:?}");
+    assert!(outcome.stderr.contains("run/tracexec/1.sock does not answer"), "{outcome:?}");
+    drop(listener);
+}
+
+fn connect_at_once(path: &std::path::Path) -> nix::Result<OwnedFd> {
+    use std::os::fd::AsRawFd;
+
+    use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let socket = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+    connect(socket.as_raw_fd(), &UnixAddr::new(path)?)?;
+    Ok(socket)
 }

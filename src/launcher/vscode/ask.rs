@@ -6,16 +6,16 @@ use std::net::{Shutdown, TcpStream};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
 use super::document::Document;
 use super::kind::Kind;
-use crate::files;
 use crate::launcher::place::variable;
 use crate::sys;
+use crate::{children, files};
 
 /// How long an editor may take to answer.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -185,20 +185,7 @@ fn run(mut command: Command, patience: Duration) -> io::Result<String> {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     sys::given_file_limit(&mut command);
     sys::unblocked(&mut command);
-    let mut child = command.spawn()?;
-    let deadline = Instant::now() + patience;
-    loop {
-        if child.try_wait()?.is_some() {
-            break;
-        }
-        if Instant::now() >= deadline {
-            let _ = child.kill();
-            let _ = child.wait();
-            return Err(io::Error::other("it does not answer"));
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    let output = child.wait_with_output()?;
+    let output = children::output(command, patience)?;
     if output.status.success() {
         // Neovim 0.7 says it on the one, 0.8 on the other.
         let said = [output.stdout, output.stderr].concat();

@@ -177,3 +177,17 @@ fn without_a_terminal_auto_is_an_error_before_the_command_starts() {
     assert!(outcome.stderr.contains("choose --in background"), "{}", outcome.stderr);
     assert!(!begun.exists());
 }
+
+#[test]
+fn a_terminals_command_that_leaves_a_process_with_its_standard_error_is_not_waited_for() {
+    let world = world();
+    let templates = world.path("config/tracexec/launch-templates/terminals");
+    fs::create_dir_all(&templates).unwrap();
+    // It stays as long as the session does.
+    let stays = "while kill -0 $PPID; do sleep 0.02; done";
+    let leaves = format!("sh -c '{stays} & echo no display >&2; exit 3' {{{{shim}}}}");
+    let text = format!("name='leaves'\ndescription='fails'\ncommand=\"{leaves}\"\n");
+    fs::write(templates.join("leaves.toml"), text).unwrap();
+    let running = world.start(debug(&world, "resume", &["--in", "leaves"]));
+    fails(&world, "resume", running, "cannot open the place leaves: no display");
+}
