@@ -455,6 +455,13 @@ fn parse_namespace(name: &str, link: &[u8]) -> Option<u32> {
     std::str::from_utf8(number).ok()?.parse().ok()
 }
 
+/// Our umask, which cannot be asked for without being set.
+pub fn umask() -> u32 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let value = status.lines().find_map(|line| line.strip_prefix("Umask:"));
+    value.and_then(|value| u32::from_str_radix(value.trim(), 8).ok()).unwrap_or(0o022)
+}
+
 /// The number of the mount on which our root directory lies, if that is its root.
 pub fn own_root_mount() -> Option<u32> {
     let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;

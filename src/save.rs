@@ -3,7 +3,7 @@
 mod backtrace;
 mod folder;
 
-use std::fs::{File, Permissions};
+use std::fs::Permissions;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
@@ -30,6 +30,9 @@ const SETTLES_WITHIN: Duration = Duration::from_secs(5);
 
 /// The most that is shown of what a debugger says, in bytes.
 const LONGEST: u64 = 2 << 20;
+const BACKTRACE: &str = "backtrace.txt";
+/// Of a debugger that did not come to its end, or had no room for what it said.
+const PARTIAL_BACKTRACE: &str = "backtrace.partial.txt";
 
 /// A thing that can be kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -122,11 +125,13 @@ impl Saves {
                     Saves { what: Vec::new(), to, owner: None, backtracer: Some(backtracer) };
                 let result = saves.backtrace(subject, folder.path(), cancelled);
                 // What it said of a failure, too.
-                let mut text = Vec::new();
-                if let Ok(file) = files::open(&folder.path().join("backtrace.txt"))
-                    && file.take(LONGEST).read_to_end(&mut text).is_ok()
-                {
-                    report.pass_on(text);
+                for name in [BACKTRACE, PARTIAL_BACKTRACE] {
+                    let mut text = Vec::new();
+                    if let Ok(file) = files::open(&folder.path().join(name))
+                        && file.take(LONGEST).read_to_end(&mut text).is_ok()
+                    {
+                        report.pass_on(text);
+                    }
                 }
                 result
             }
@@ -174,12 +179,16 @@ impl Saves {
     fn repro(&self, subject: &Subject, folder: &Path) -> io::Result<()> {
         let repro = Repro::read(subject.pid, &subject.program, subject.moment);
         let _guard = As::user(self.owner);
-        for (name, text, mode) in
-            [(repro::RECORD, repro.record()?, 0o600), (repro::SCRIPT, repro.script(), 0o700)]
-        {
+        let write = |text: &[u8], mode| {
             let mut file = temporary(folder)?;
-            file.write_all(&text)?;
+            file.write_all(text)?;
             file.as_file().set_permissions(Permissions::from_mode(mode))?;
+            io::Result::Ok(file)
+        };
+        // Both of them or none.
+        let record = write(&repro.record()?, 0o600)?;
+        let script = write(&repro.script(), 0o700)?;
+        for (file, name) in [(record, repro::RECORD), (script, repro::SCRIPT)] {
             file.persist_noclobber(folder.join(name)).map_err(|error| error.error)?;
         }
         Ok(())
@@ -212,18 +221,21 @@ impl Saves {
     ) -> Result<(), String> {
         let Some(backtracer) = &self.backtracer else { return Err("there is no debugger".into()) };
         let said = |error: io::Error| error.to_string();
-        let create = || File::create_new(folder.join("backtrace.txt"));
-        let mut file = self.as_owner(create).map_err(said)?;
+        let mut file = self.as_owner(|| temporary(folder)).map_err(said)?;
         let core = folder.join("core");
         let borrowed = backtracer.wants_core(subject) && !core.exists();
         if borrowed {
             self.core(subject, folder, "core", cancelled)?;
         }
-        let result = backtracer.write(subject, &core, &mut file, cancelled);
+        let result = backtracer.write(subject, &core, file.as_file_mut(), cancelled);
         if borrowed {
             let _ = self.as_owner(|| std::fs::remove_file(&core));
         }
-        result
+        // What was cut short has another name.
+        let name = if result.is_ok() { BACKTRACE } else { PARTIAL_BACKTRACE };
+        let persist = || file.persist_noclobber(folder.join(name)).map_err(|error| error.error);
+        let persisted = self.as_owner(persist).map(drop).map_err(said);
+        result.map_err(|why| format!("{why}; {PARTIAL_BACKTRACE} has what it said")).and(persisted)
     }
 
     fn as_owner<T>(&self, action: impl FnOnce() -> io::Result<T>) -> io::Result<T> {

@@ -22,7 +22,7 @@ pub fn report(on: ReportOn, report: Report) -> Result<u8, Trouble> {
     let input = open(&file)?;
     let path = output.unwrap_or_else(|| "-".into());
     // What is read may be what is to be written.
-    let mut output = Output::open(&path, Kind::Whole)?;
+    let mut output = Output::open(&path, Kind::Derived)?;
     if let Some(format) = format {
         format.check(&output)?;
     }

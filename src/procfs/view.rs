@@ -94,6 +94,13 @@ impl View {
     }
 }
 
+/// Whether something is mounted at just this path, without links.
+pub fn is_mount_point(path: &Path) -> bool {
+    let Ok(path) = fs::canonicalize(path) else { return false };
+    let own = mounts(std::process::id() as Pid, Path::new("/")).unwrap_or_default();
+    own.iter().any(|mount| mount.point == path)
+}
+
 /// The mount on which a path lies.
 fn covering(mounts: &[Mount], path: &Path) -> Option<usize> {
     let lies_on = |at: &usize| path.starts_with(&mounts[*at].point);

@@ -2,10 +2,10 @@
 //! on its core, since lldb would set the process running.
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::os::fd::AsFd;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -83,7 +83,7 @@ impl Backtracer {
         file: &mut File,
         cancelled: &AtomicBool,
     ) -> Result<(), String> {
-        let said = |error: std::io::Error| error.to_string();
+        let said = |error: io::Error| error.to_string();
         let (pid, hit, program) = (subject.pid, subject.hit, &subject.program);
         let findings = Findings {
             image: Image::of(procfs::living(pid), &program.filename),
@@ -105,21 +105,24 @@ impl Backtracer {
         let line = arguments.join(" ");
         writeln!(file, "{line}\nprocess {}, at its {}\n", subject.pid, subject.moment)
             .map_err(said)?;
-        let mut child = start(words, file).map_err(said)?;
+        let (reader, writer) = io::pipe().map_err(said)?;
+        let mut child = start(words, writer).map_err(said)?;
         let name = escape::text(self.recipe.debugger.name.as_bytes());
-        match wait(&mut child, cancelled) {
-            Some(status) if status.success() => Ok(()),
-            Some(status) => {
-                Err(format!("{name} failed ({status}); backtrace.txt has what it said"))
-            }
-            None => {
-                // It leads a session of its own; until it is waited for, the number is its.
-                let _ = sys::kill(-(child.id() as Pid), libc::SIGKILL);
-                let _ = child.wait();
+        let ended = take_down(&mut child, reader, file, cancelled);
+        if !matches!(ended, Ok(Some(_))) {
+            // It leads a session of its own; until it is waited for, the number is its.
+            let _ = sys::kill(-(child.id() as Pid), libc::SIGKILL);
+            let _ = child.wait();
+        }
+        match ended {
+            Ok(Some(status)) if status.success() => Ok(()),
+            Ok(Some(status)) => Err(format!("{name} failed ({status})")),
+            Ok(None) => {
                 let seconds = PATIENCE.as_secs();
                 let _ = writeln!(file, "\n{name} was ended before its end");
                 Err(format!("{name} took longer than {seconds} s, or was not wanted any more"))
             }
+            Err(error) => Err(format!("cannot write what {name} says: {error}")),
         }
     }
 }
@@ -161,7 +164,7 @@ fn gdb_on_core_words(living: Pid) -> Vec<Word> {
     ]
 }
 
-fn start(words: Vec<ReadyWord>, file: &File) -> std::io::Result<Child> {
+fn start(words: Vec<ReadyWord>, output: PipeWriter) -> io::Result<Child> {
     let mut plain = Vec::new();
     let mut scripts = Vec::new();
     for word in words {
@@ -169,7 +172,7 @@ fn start(words: Vec<ReadyWord>, file: &File) -> std::io::Result<Child> {
     }
     let mut command = Command::new(&plain[0]);
     command.args(&plain[1..]);
-    command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file.try_clone()?);
+    command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
     sys::inherit(&mut command, scripts.iter().map(std::os::fd::AsRawFd::as_raw_fd).collect());
     sys::own_session(&mut command, sys::Controlling::Nothing);
     sys::given_file_limit(&mut command);
@@ -177,15 +180,33 @@ fn start(words: Vec<ReadyWord>, file: &File) -> std::io::Result<Child> {
     command.spawn()
 }
 
-/// Waits for its end; `None` if that takes too long, or is not wanted any more.
-fn wait(child: &mut Child, cancelled: &AtomicBool) -> Option<std::process::ExitStatus> {
+/// Writes down what a debugger says until its end; `None` if that takes too long, or is not wanted any more. It
+/// says it to us, since debuggers do not notice that a disk is full.
+fn take_down(
+    child: &mut Child,
+    mut output: PipeReader,
+    file: &mut File,
+    cancelled: &AtomicBool,
+) -> io::Result<Option<ExitStatus>> {
     let deadline = Instant::now() + PATIENCE;
-    let pidfd = sys::pidfd_open(child.id() as Pid).ok()?;
+    let pidfd = sys::pidfd_open(child.id() as Pid)?;
+    let mut buffer = [0; 1 << 16];
+    let mut open = true;
     while Instant::now() < deadline && !cancelled.load(Ordering::Relaxed) {
-        let mut fds = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
-        if poll(&mut fds, PollTimeout::from(LOOK)).is_ok_and(|ready| ready > 0) {
-            return child.wait().ok();
+        let mut fds = [pidfd.as_fd(), output.as_fd()].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
+        // What has been closed is always ready.
+        let watched = if open { &mut fds[..] } else { &mut fds[..1] };
+        if poll(watched, PollTimeout::from(LOOK)).is_err() {
+            continue;
+        }
+        let ready = |fd: &PollFd| fd.revents().is_some_and(|events| !events.is_empty());
+        if open && ready(&fds[1]) {
+            let read = output.read(&mut buffer)?;
+            file.write_all(&buffer[..read])?;
+            open = read > 0;
+        } else if ready(&fds[0]) {
+            return child.wait().map(Some);
         }
     }
-    None
+    Ok(None)
 }

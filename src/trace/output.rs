@@ -1,22 +1,31 @@
 //! The file that a trace is written to.
 
-use std::fs::{self, Metadata, Permissions};
-use std::io::{self, BufWriter, Write};
+use std::fs::{self, File, Metadata, Permissions};
+use std::io::{self, BufWriter, ErrorKind, Seek, SeekFrom, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use tempfile::NamedTempFile;
+use nix::fcntl::{AT_FDCWD, AtFlags};
+use nix::unistd::linkat;
+use tempfile::TempPath;
 
 use super::target::{self, Target, cannot_write};
 use crate::caller;
+use crate::escape;
 use crate::outlet::Outlet;
+use crate::procfs::umask;
 use crate::report::Trouble;
 
 /// Whether half of a file is worth something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// It is not: the file appears when it is complete.
+    /// It is not: the file appears when it is complete. Until then it has another name, so that a page can be looked
+    /// at even if we are killed.
     Whole,
+    /// It is not, and it can be made again: until it is complete it has no name.
+    Derived,
     /// Every line of it counts.
     Growing,
 }
@@ -26,12 +35,20 @@ pub enum Kind {
 pub enum Output {
     Itself(BufWriter<Target>),
     /// Beside the file that it is to become.
-    Beside {
-        file: BufWriter<NamedTempFile>,
-        becomes: PathBuf,
-        /// Something has been written.
-        begun: bool,
-    },
+    Beside(Beside),
+}
+
+/// A file that takes the place of another one.
+#[derive(Debug)]
+pub struct Beside {
+    file: BufWriter<File>,
+    /// Its own name for now, if it has one.
+    name: Option<TempPath>,
+    becomes: PathBuf,
+    /// The folder, which may be renamed meanwhile.
+    folder: File,
+    /// Something has been written.
+    begun: bool,
 }
 
 impl Output {
@@ -44,14 +61,15 @@ impl Output {
             let most = if kind == Kind::Growing { 0 } else { 1 << 16 };
             return Ok(Output::Itself(BufWriter::with_capacity(most, target)));
         }
-        Output::beside(path).map_err(|error| cannot_write(path, &error))
+        let beside = Beside::open(path, kind).map_err(|error| cannot_write(path, &error))?;
+        Ok(Output::Beside(beside))
     }
 
     /// As [`Target::in_background`].
     pub fn in_background(&mut self) -> io::Result<Option<Outlet>> {
         match self {
             Output::Itself(target) => target.get_mut().in_background(),
-            Output::Beside { .. } => Ok(None),
+            Output::Beside(_) => Ok(None),
         }
     }
 
@@ -62,37 +80,136 @@ impl Output {
     /// The file that it takes the place of, if there is one.
     pub fn replaces(&self) -> Option<&Path> {
         match self {
-            Output::Beside { becomes, .. } => Some(becomes.as_path()).filter(|path| path.exists()),
+            Output::Beside(beside) => Some(beside.becomes.as_path()).filter(|path| path.exists()),
             Output::Itself(_) => None,
         }
     }
 
-    fn beside(path: &Path) -> io::Result<Output> {
-        let path = behind_links(path)?;
-        // What refuses is the folder; the other name that the file has meanwhile is nobody's business.
-        target::can_be_made(&path)?;
-        let before = fs::metadata(&path).ok();
-        let mode = before.as_ref().map_or(0o666, |before| before.permissions().mode() & 0o777);
-        let file = tempfile::Builder::new()
-            .prefix(".tracexec-")
-            .permissions(Permissions::from_mode(mode))
-            .tempfile_in(target::folder(&path))?;
-        // What was another's is not given away.
-        if before.is_none_or(|before| caller::owner() == Some(before.uid())) {
-            caller::give(file.as_file());
-        }
-        Ok(Output::Beside { file: BufWriter::new(file), becomes: path, begun: false })
-    }
-
     /// All is written: the file is put in its place. If that is nothing, nothing has begun, and what was there stays.
     pub fn complete(self) -> Result<(), Trouble> {
-        let Output::Beside { file, becomes, begun: true } = self else { return Ok(()) };
-        let placed = match file.into_inner() {
-            Ok(file) => file.persist(&becomes).map(drop).map_err(|error| error.error),
-            Err(error) => Err(error.into_error()),
-        };
-        placed.map_err(|error| cannot_write(&becomes, &error))
+        match self {
+            Output::Beside(beside) if beside.begun => beside.complete(),
+            _ => Ok(()),
+        }
     }
+}
+
+impl Beside {
+    fn open(path: &Path, kind: Kind) -> io::Result<Beside> {
+        let becomes = behind_links(path)?;
+        // What refuses is the folder; the other name that the file has meanwhile is nobody's business.
+        target::can_be_made(&becomes)?;
+        let before = fs::metadata(&becomes).ok();
+        if before.is_some() {
+            target::can_be_replaced(&becomes)?;
+        }
+        let mode = before.as_ref().map_or(0o666, |before| before.permissions().mode() & 0o777);
+        let folder = File::open(target::folder(&becomes))?;
+        let (file, name) = match kind {
+            Kind::Derived => (tempfile::tempfile_in(held(&folder))?, None),
+            _ => {
+                let (file, name) = builder(mode).tempfile_in(held(&folder))?.into_parts();
+                (file, Some(name))
+            }
+        };
+        if name.is_none() {
+            let masked = if before.is_some() { mode } else { mode & !umask() };
+            file.set_permissions(Permissions::from_mode(masked))?;
+        }
+        // What was another's is not given away.
+        if before.is_none_or(|before| caller::owner() == Some(before.uid())) {
+            caller::give(&file);
+        }
+        Ok(Beside { file: BufWriter::new(file), name, becomes, folder, begun: false })
+    }
+
+    fn complete(self) -> Result<(), Trouble> {
+        let Beside { file, name, becomes, folder, .. } = self;
+        let mut file = match file.into_inner() {
+            Ok(file) => file,
+            Err(error) => return Err(cannot_write(&becomes, &error.into_error())),
+        };
+        let place = held(&folder).join(becomes.file_name().unwrap_or_default());
+        let derived = name.is_none();
+        let placed = match name {
+            Some(name) => put(name, &place),
+            None => link(&file, &folder)
+                .map_err(|error| (error, None))
+                .and_then(|name| put(name, &place)),
+        };
+        let Err((error, name)) = placed else { return Ok(()) };
+        // COMMAND may have removed it, or its folder, and made that anew.
+        let gone = name.as_ref().is_none_or(|name| !name.exists());
+        if gone
+            && copy(&mut file, target::folder(&becomes))
+                .is_ok_and(|copy| put(copy, &becomes).is_ok())
+        {
+            return Ok(());
+        }
+        let trouble = cannot_write(&becomes, &error);
+        if derived {
+            return Err(trouble);
+        }
+        let name = name.filter(|name| name.exists());
+        let kept = name.map_or_else(|| copy(&mut file, &std::env::temp_dir()), Ok);
+        let kept = kept.and_then(|name| {
+            let shown = fs::canonicalize(&name)?;
+            name.keep().map_err(|error| error.error)?;
+            Ok(shown)
+        });
+        Err(match kept {
+            Ok(path) => trouble.hint(format!(
+                "what was recorded is kept in {}",
+                escape::word(path.as_os_str().as_bytes())
+            )),
+            Err(_) => trouble,
+        })
+    }
+}
+
+fn builder(mode: u32) -> tempfile::Builder<'static, 'static> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".tracexec-").permissions(Permissions::from_mode(mode));
+    builder
+}
+
+/// A folder by its descriptor, whatever it is called by now.
+fn held(folder: &File) -> PathBuf {
+    format!("/proc/self/fd/{}", folder.as_raw_fd()).into()
+}
+
+/// Renames it; or else the reason, and what still has its name.
+fn put(name: TempPath, place: &Path) -> Result<(), (io::Error, Option<TempPath>)> {
+    // What has come there meanwhile and is no file is not replaced.
+    let kind = fs::symlink_metadata(place).map(|found| found.file_type());
+    if kind.is_ok_and(|kind| !kind.is_file() && !kind.is_symlink()) {
+        let error =
+            io::Error::new(ErrorKind::AlreadyExists, "it has become something else than a file");
+        return Err((error, Some(name)));
+    }
+    name.persist(place).map_err(|error| (error.error, Some(error.path)))
+}
+
+/// Gives a file without a name one in its folder.
+fn link(file: &File, folder: &File) -> io::Result<TempPath> {
+    let nameless = format!("/proc/self/fd/{}", file.as_raw_fd());
+    let linked = tempfile::Builder::new().prefix(".tracexec-").make_in(held(folder), |path| {
+        let here = AT_FDCWD;
+        Ok(linkat(here, nameless.as_str(), here, path, AtFlags::AT_SYMLINK_FOLLOW)?)
+    })?;
+    Ok(linked.into_temp_path())
+}
+
+/// A copy in another folder.
+fn copy(file: &mut File, folder: &Path) -> io::Result<TempPath> {
+    let mode = file.metadata()?.permissions().mode() & 0o777;
+    let (mut to, name) =
+        tempfile::Builder::new().prefix(".tracexec-").tempfile_in(folder)?.into_parts();
+    file.seek(SeekFrom::Start(0))?;
+    io::copy(file, &mut to)?;
+    to.set_permissions(Permissions::from_mode(mode))?;
+    caller::give(&to);
+    Ok(name)
 }
 
 /// The file behind whatever links lead to it, which stay links. It need not be there.
@@ -117,9 +234,9 @@ impl Write for Output {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Output::Itself(target) => target.write(bytes),
-            Output::Beside { file, begun, .. } => {
-                *begun = true;
-                file.write(bytes)
+            Output::Beside(beside) => {
+                beside.begun = true;
+                beside.file.write(bytes)
             }
         }
     }
@@ -127,9 +244,9 @@ impl Write for Output {
     fn flush(&mut self) -> io::Result<()> {
         match self {
             Output::Itself(target) => target.flush(),
-            Output::Beside { file, begun, .. } => {
-                *begun = true;
-                file.flush()
+            Output::Beside(beside) => {
+                beside.begun = true;
+                beside.file.flush()
             }
         }
     }

@@ -13,6 +13,7 @@ use nix::unistd::{AccessFlags, eaccess};
 use crate::caller;
 use crate::escape;
 use crate::outlet::Outlet;
+use crate::procfs;
 use crate::report::Trouble;
 
 /// What is written to.
@@ -192,6 +193,24 @@ pub fn folder(path: &Path) -> &Path {
 /// Whether a file of this name, which is not there, could be.
 pub fn can_be_made(path: &Path) -> io::Result<()> {
     Ok(eaccess(folder(path), AccessFlags::W_OK | AccessFlags::X_OK)?)
+}
+
+/// Whether a file that is there can be replaced. Its folder may refuse that though it can be written in: a sticky one,
+/// or because of what chattr(1) has set. The kernel says so before it notices that a file is not a folder.
+pub fn can_be_replaced(path: &Path) -> io::Result<()> {
+    if procfs::view::is_mount_point(path) {
+        return Err(io::Error::new(
+            ErrorKind::ResourceBusy,
+            "it is a mount point and cannot be replaced",
+        ));
+    }
+    if path.is_dir() {
+        return Err(ErrorKind::IsADirectory.into());
+    }
+    match fs::remove_dir(path) {
+        Err(error) if error.kind() != ErrorKind::NotADirectory => Err(error),
+        _ => Ok(()),
+    }
 }
 
 impl Write for Target {

@@ -37,6 +37,7 @@ mod gdb;
 mod guardian;
 mod hits_json;
 mod jobcontrol;
+mod kept;
 mod letting_go;
 mod listen;
 mod log;

@@ -7,7 +7,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::support::{Outcome, World, eventually, finish, pid_in, state};
+use crate::support::{BACKEND, Outcome, World, eventually, finish, pid_in, state};
 
 /// The folders of the hits, by name.
 fn folders(world: &World) -> Vec<PathBuf> {
@@ -220,10 +220,36 @@ fn an_end_meanwhile_lets_it_run_and_leaves_no_half_of_anything() {
         fs::read_to_string(&status).ok().filter(|text| !text.is_empty())
     });
     assert_eq!(found, "3\n");
-    assert_eq!(files(&folders(&world)[0]), ["backtrace.txt", "core"]);
+    assert_eq!(files(&folders(&world)[0]), ["backtrace.partial.txt", "core"]);
     eventually("the debugger's end", || {
         crate::support::processes_with(&mark).is_empty().then_some(())
     });
+}
+
+#[test]
+fn what_a_full_disk_cuts_short_is_not_reported_as_saved() {
+    let world = World::new();
+    let hello = world.fixture("hello", &[]);
+    // What is too large for the limit is refused as what is too large for the disk.
+    let script = "ulimit -f 1; trap '' XFSZ; exec \"$0\" \"$@\"";
+    let options = ["debug", "--backend", BACKEND, "-m", "basename=hello", "--save"];
+    for (what, left) in
+        [("backtrace", &["backtrace.partial.txt"][..]), ("core", &[]), ("repro", &[])]
+    {
+        let _ = fs::remove_dir_all(world.path("kept"));
+        let mut command = Command::new("bash");
+        command.args(["-c", script, crate::support::TRACEXEC]).args(options).arg(what);
+        command.arg("--to").arg(world.path("kept")).arg("--").arg(&hello);
+        // Of the repro, the script has room, and the record has not.
+        command.arg("x".repeat(600));
+        world.prepare(&mut command);
+        let outcome = finish(world.start(command));
+        assert_eq!(outcome.code(), 3, "{}", outcome.stderr);
+        let said = &outcome.stderr;
+        assert!(said.contains(": nothing in ") && said.contains(&format!("no {what}: ")), "{said}");
+        assert!(said.contains("File too large"), "{said}");
+        assert_eq!(files(&folders(&world)[0]), left, "{said}");
+    }
 }
 
 #[test]

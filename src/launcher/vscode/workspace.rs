@@ -12,6 +12,7 @@ use nix::unistd::Uid;
 use super::document::Document;
 use crate::caller::{As, caller};
 use crate::files;
+use crate::procfs::umask;
 use crate::report::Trouble;
 
 const FOLDER: &str = ".vscode";
@@ -196,13 +197,6 @@ fn replace(target: &Path, before: Option<&[u8]>, after: Option<&[u8]>) -> io::Re
     }
     new.persist(target).map_err(|error| error.error)?;
     Ok(true)
-}
-
-/// Our umask, which cannot be asked for without being set.
-fn umask() -> u32 {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let value = status.lines().find_map(|line| line.strip_prefix("Umask:"));
-    value.and_then(|value| u32::from_str_radix(value.trim(), 8).ok()).unwrap_or(0o022)
 }
 
 /// The ordinary user in whose folder root is.

@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::outlet::Outlet;
 use crate::report::Trouble;
 use crate::trace::rotate::{self, Rotating};
-use crate::trace::target::Target;
+use crate::trace::target::{self, Target};
 
 /// What is kept until somebody has time.
 const ENOUGH: usize = 1 << 16;
@@ -53,6 +53,10 @@ impl Output {
                 Trouble::new(format!("--rotate: {error}"))
                     .hint("name a regular file with -o, or omit --rotate")
             })?;
+            if path.exists() {
+                target::can_be_replaced(path)
+                    .map_err(|error| target::cannot_write(path, &error))?;
+            }
         }
         Ok(Output { limits: Some((most, keep)), ..Output::of(Target::open(path)?) })
     }
