@@ -10,6 +10,7 @@ mod memory;
 pub mod perf;
 mod ptrace;
 mod seccomp;
+mod zone;
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -28,6 +29,7 @@ pub use files::{given_file_limit, raise_file_limit};
 pub use memory::{KernelFile, SharedWords};
 pub use ptrace::*;
 pub use seccomp::*;
+pub use zone::zone_name;
 
 /// A process or thread id.
 pub type Pid = pid_t;

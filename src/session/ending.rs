@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::sync::PoisonError;
 
 use super::handover::{self, end_shim};
@@ -13,16 +14,23 @@ use crate::escape;
 use crate::hits::Stage;
 use crate::procfs::sees_whole_cgroups;
 use crate::report::Report;
-use crate::source::LaunchError;
+use crate::source::{LaunchError, interpreters};
 use crate::sys::Pid;
 
 /// Reports why COMMAND did not start; the status to exit with, as a shell and env(1) have it.
 pub fn not_started(report: Report, command: &[OsString], error: &LaunchError) -> u8 {
-    let command = command.first().map(|word| escape::word(word.as_bytes())).unwrap_or_default();
+    let words = command;
+    let command = words.first().map(|word| escape::word(word.as_bytes())).unwrap_or_default();
     match error {
         LaunchError::Exec(error) => {
+            let is_none = error.kind() == io::ErrorKind::NotFound;
+            if let Some(missing) = words.first().filter(|_| is_none).and_then(what_is_missing) {
+                let missing = interpreters::is_missing(&missing);
+                report.error(format!("cannot execute {command}: {missing}"));
+                return 127;
+            }
             report.error(format!("cannot execute {command}: {error}"));
-            if error.kind() == io::ErrorKind::NotFound {
+            if is_none {
                 report.hint("COMMAND is a file, along PATH if it has no /; sh -c '...' runs a line of the shell");
                 127
             } else {
@@ -52,6 +60,15 @@ pub fn not_started(report: Report, command: &[OsString], error: &LaunchError) ->
             125
         }
     }
+}
+
+/// What is missing to run a COMMAND that is there, along PATH if it has no `/`.
+fn what_is_missing(command: &OsString) -> Option<Vec<u8>> {
+    if command.as_bytes().contains(&b'/') {
+        return interpreters::missing(Path::new(command));
+    }
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).find_map(|folder| interpreters::missing(&folder.join(command)))
 }
 
 impl Session {

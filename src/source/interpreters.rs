@@ -9,9 +9,13 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use object::read::elf::{FileHeader, ProgramHeader};
+use object::{Endianness, FileKind, ReadCache, ReadRef, elf};
+
 use crate::event::{ExecRecord, Faults, Namespace, Part, Strings};
+use crate::files::{self, Parts};
+use crate::procfs;
 use crate::sys::Pid;
-use crate::{files, procfs};
 
 /// What the kernel reads of a file (BINPRM_BUF_SIZE).
 const HEAD: usize = 256;
@@ -44,6 +48,55 @@ fn named(head: &[u8]) -> Option<&[u8]> {
     let name =
         &name[..name.iter().position(|byte| space(byte) || *byte == 0).unwrap_or(name.len())];
     (!name.is_empty()).then_some(name)
+}
+
+/// What is missing to run a file of ours that is there: its interpreter or its loader, or theirs.
+pub fn missing(file: &Path) -> Option<Vec<u8>> {
+    let mut file = file.to_path_buf();
+    for _ in 0..=MOST {
+        let head = files::open(&file).and_then(head_of).ok()?;
+        let next = named(&head).map(<[u8]>::to_vec).or_else(|| loader(&file))?;
+        let path = Path::new(OsStr::from_bytes(&next));
+        if !path.exists() {
+            return Some(next);
+        }
+        file = path.to_path_buf();
+    }
+    None
+}
+
+/// In words, how something is missing that runs another program.
+pub fn is_missing(name: &[u8]) -> String {
+    let shown = crate::escape::word(name);
+    match name.ends_with(b"\r") {
+        true => format!("its interpreter {shown} is missing: the first line ends with CR LF"),
+        false => format!("its interpreter or loader {shown} is missing"),
+    }
+}
+
+/// The loader that an ELF file names.
+fn loader(path: &Path) -> Option<Vec<u8>> {
+    let cache = ReadCache::new(files::open(path).ok()?);
+    let data = Parts(&cache);
+    match FileKind::parse(data).ok()? {
+        FileKind::Elf64 => loader_of::<elf::FileHeader64<Endianness>>(data),
+        FileKind::Elf32 => loader_of::<elf::FileHeader32<Endianness>>(data),
+        _ => None,
+    }
+}
+
+fn loader_of<H: FileHeader<Endian = Endianness>>(data: Parts<'_>) -> Option<Vec<u8>> {
+    let header = H::parse(data).ok()?;
+    let endian = header.endian().ok()?;
+    let mut segments = header.program_headers(endian, data).ok()?.iter();
+    let named = segments.find(|segment| segment.p_type(endian) == elf::PT_INTERP)?;
+    let len: u64 = named.p_filesz(endian).into();
+    // No path is longer.
+    if len > libc::PATH_MAX as u64 {
+        return None;
+    }
+    let name = data.read_bytes_at(named.p_offset(endian).into(), len).ok()?;
+    Some(name.split(|&byte| byte == 0).next()?.to_vec()).filter(|name| !name.is_empty())
 }
 
 /// How the files of a process are reached.
@@ -129,11 +182,22 @@ pub fn of(record: &ExecRecord, pid: impl FnOnce() -> Option<Pid>) -> Part<Vec<Ve
             Ok(head) => head,
             Err(()) => return Part { value: (!chain.is_empty()).then_some(chain), ..lost },
         };
-        let Some(next) = head.as_deref().and_then(named) else { break };
-        if chain.len() == MOST {
+        let next = match head.as_deref().and_then(named) {
+            Some(next) => next.to_vec(),
+            // Only where it is what the kernel has not found.
+            None if record.result == -libc::ENOENT && head.is_some() => {
+                let found = reach.path(&at).and_then(|path| loader(&path));
+                match found.filter(|loader| reach.head(loader) == Ok(None)) {
+                    Some(loader) => loader,
+                    None => break,
+                }
+            }
+            None => break,
+        };
+        if chain.len() == MOST || chain.last() == Some(&next) {
             break;
         }
-        at = next.to_vec();
+        at = next;
         chain.push(at.clone());
     }
     match exe {

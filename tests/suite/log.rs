@@ -59,6 +59,86 @@ fn each_exec_has_its_line_failed_ones_too() {
     }
 }
 
+/// Programs that are there and cannot be run, and what of each is missing.
+fn not_to_be_run(world: &World) -> Vec<(&'static str, String)> {
+    let executable = |name: &str, text: &str| {
+        let path = world.file(name, text);
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    };
+    executable("crlf", "#!/bin/sh\r\necho x\r\n");
+    executable("none", "#!/no/such/python3 -u\n");
+    let nested = format!("#!{}\n", world.path("none").display());
+    executable("nested", &nested);
+    let mut all = vec![
+        ("crlf", "its interpreter $'/bin/sh\\r' is missing: the first line ends with CR LF".into()),
+        ("none", "its interpreter or loader /no/such/python3 is missing".into()),
+        ("nested", "its interpreter or loader /no/such/python3 is missing".into()),
+    ];
+    for (name, flags) in [("elf64", &["-m64"][..]), ("elf32", &["-m32"])] {
+        let loader = format!("-Wl,--dynamic-linker=/no/such/{name}");
+        fs::rename(world.fixture("hello", &[flags, &[&loader]].concat()), world.path(name))
+            .unwrap();
+        all.push((name, format!("its interpreter or loader /no/such/{name} is missing")));
+    }
+    all
+}
+
+#[test]
+fn what_is_missing_to_run_a_program_is_named() {
+    let world = World::new();
+    let all = not_to_be_run(&world);
+    let names: Vec<&str> = all.iter().map(|(name, _)| *name).collect();
+    let line = format!("for f in {} gone; do ./$f; done 2>/dev/null; :", names.join(" "));
+    for backend in backends() {
+        let outcome = finish(start(&world, backend, &["-o", "log"], &["bash", "-c", &line]));
+        assert_eq!(outcome.code(), 0, "{}", outcome.stderr);
+        let log = fs::read_to_string(world.path("log")).unwrap();
+        let of = |name: &str| {
+            let words = format!("\"./{name}\" [");
+            log.lines()
+                .find(|line| line.contains(&words))
+                .unwrap_or_else(|| panic!("{name}: {log}"))
+        };
+        for (name, missing) in &all {
+            let end = format!(" = -2 ENOENT (No such file or directory): {missing}");
+            assert!(of(name).ends_with(&end), "{backend}: {}", of(name));
+        }
+        assert!(of("gone").ends_with(" = -2 ENOENT (No such file or directory)"), "{log}");
+    }
+    // COMMAND itself, also along PATH.
+    let path = format!("/none:{}:{}", world.dir.path().display(), std::env::var("PATH").unwrap());
+    for (name, missing) in &all {
+        for command in [format!("./{name}"), name.to_string()] {
+            for words in [&["log", "--backend", "ptrace"][..], &["debug", "--hold"]] {
+                let mut tracexec = world.tracexec(words);
+                tracexec
+                    .args(["-m", "argc=0", "--"])
+                    .arg(&command)
+                    .current_dir(world.dir.path())
+                    .env("PATH", &path);
+                let outcome = finish(world.start(tracexec));
+                let message = format!("cannot execute {command}: {missing}\n");
+                assert_eq!(outcome.code(), 127, "{}", outcome.stderr);
+                assert!(outcome.stderr.contains(&message), "{}", outcome.stderr);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_zone_of_a_time_has_its_name() {
+    let world = World::new();
+    for (zone, name) in [("UTC0", "UTC +0000"), ("XYZ-1", "XYZ +0100"), ("<A-B>3", "A-B -0300")] {
+        let format = "[%Z %z] %Y";
+        let mut command =
+            world.tracexec(["log", "-o", "log", "--inline-timestamp-format", format, "--", "true"]);
+        command.env("TZ", zone).current_dir(world.dir.path());
+        assert_eq!(finish(world.start(command)).code(), 0);
+        let log = fs::read_to_string(world.path("log")).unwrap();
+        assert!(log.starts_with(&format!("[{name}] 2")), "{log}");
+    }
+}
+
 #[test]
 fn what_a_script_was_called_by_is_kept() {
     let world = World::new();

@@ -1,8 +1,9 @@
 //! When something happened, by the clock on the wall.
 
-use chrono::format::{Item, StrftimeItems};
+use chrono::format::{Fixed, Item, StrftimeItems};
 use chrono::{DateTime, Local};
 
+use crate::sys::zone_name;
 use crate::trace::{About, clock};
 
 /// A format that chrono has something for at each `%`.
@@ -12,6 +13,10 @@ pub fn parse_format(text: &str) -> Result<String, String> {
         return Err("not a format of the time, such as %H:%M:%S%.3f".into());
     }
     Ok(text.into())
+}
+
+fn is_zone_name(item: &Item) -> bool {
+    matches!(item, Item::Fixed(Fixed::TimezoneName))
 }
 
 /// By the zone and in the format that the user wants.
@@ -29,6 +34,17 @@ impl Clock {
     /// A moment of so many nanoseconds since boot.
     pub fn show(&self, time: u64) -> String {
         let Some(moment) = self.clock.moment(time) else { return String::new() };
-        DateTime::<Local>::from(moment).format_with_items(self.items.iter()).to_string()
+        let moment = DateTime::<Local>::from(moment);
+        let mut text = String::new();
+        // chrono has the offset for a zone's name.
+        for items in self.items.split_inclusive(is_zone_name) {
+            let (items, zone) = match items {
+                [items @ .., last] if is_zone_name(last) => (items, zone_name(moment.timestamp())),
+                items => (items, String::new()),
+            };
+            text.push_str(&moment.format_with_items(items.iter()).to_string());
+            text.push_str(&zone);
+        }
+        text
     }
 }

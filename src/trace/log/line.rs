@@ -5,6 +5,7 @@ use super::paint::{Hue, Paint};
 use crate::cli::log::{Amount, Shown};
 use crate::escape;
 use crate::event::{self, ExecRecord, Faults, FdRecord, Part, Vector};
+use crate::source::interpreters;
 use crate::trace::cmdline::{Redirect, command_line};
 use crate::trace::{Baseline, words};
 
@@ -84,6 +85,13 @@ impl Line {
         self.descriptors(&record.fds, shown, baselines);
         self.whole(record, shown);
         self.result(record.result, shown.decode_errno, fared);
+        if let Some(missing) = record.interpreters.value.as_ref().and_then(|chain| chain.last())
+            && record.result == -libc::ENOENT
+            && shown.decode_errno
+        {
+            self.plain(": ");
+            self.part(fared, &interpreters::is_missing(missing));
+        }
         if shown.cmdline {
             self.command_line(record, shown, baseline);
         }
@@ -171,7 +179,10 @@ impl Line {
             self.plain(" interpreter=");
             self.part(Hue::Place, &quoted(interpreter));
         }
-        self.mark(interpreters.faults);
+        if !interpreters.faults.is_empty() {
+            self.plain(" interpreter=");
+            self.mark(interpreters.faults);
+        }
     }
 
     fn environment(&mut self, env: &Part<Vector>, amount: Amount, baselines: &Baselines) {

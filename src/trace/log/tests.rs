@@ -222,6 +222,18 @@ fn times_are_those_of_the_events() {
 }
 
 #[test]
+fn a_path_that_could_not_be_read_has_its_label() {
+    let mut of = record();
+    of.interpreters = Part { value: None, faults: Faults::PATH_UNREADABLE };
+    let text = line(&[], of.clone());
+    assert!(text.contains(" interpreter=<a path could not be read>"), "{text}");
+    of.interpreters = Part::default();
+    of.cwd = Part { value: None, faults: Faults::PATH_UNREADABLE };
+    let text = line(&["--show-cwd"], of);
+    assert!(text.contains(" cwd=<a path could not be read>"), "{text}");
+}
+
+#[test]
 fn other_kinds_of_lines_come_where_they_are_asked_for() {
     let events = [TraceEvent::Begun(Begun { pid: 101, parent: 90, time: 1 })];
     let usual = log_of(&[], None, &events);
