@@ -140,10 +140,17 @@ pub fn run(mut config: config::Session, report: Report) -> Result<u8, Trouble> {
     session.run()
 }
 
-/// Signals to us arrive on a descriptor from here on; what was ignored stays so. SIGTTOU is blocked
-/// so that we may write to a terminal that is not ours at the moment. And from here on no reader of standard error is
-/// waited for.
+/// As [`signals_on_descriptor`]. And from here on no reader of standard error is waited for.
 pub fn block_signals() -> Result<SignalFd, Trouble> {
+    let signals = signals_on_descriptor()?;
+    report::never_wait()
+        .map_err(|error| Trouble::new(format!("cannot start a thread for messages: {error}")))?;
+    Ok(signals)
+}
+
+/// Signals to us arrive on a descriptor from here on; what was ignored stays so. SIGTTOU is blocked
+/// so that we may write to a terminal that is not ours at the moment.
+pub fn signals_on_descriptor() -> Result<SignalFd, Trouble> {
     let trouble = |errno: nix::errno::Errno| {
         Trouble::new(format!("cannot receive signals: {}", errno.desc()))
     };
@@ -154,8 +161,6 @@ pub fn block_signals() -> Result<SignalFd, Trouble> {
     let mut blocked = set;
     blocked.add(Signal::SIGTTOU);
     blocked.thread_block().map_err(trouble)?;
-    report::never_wait()
-        .map_err(|error| Trouble::new(format!("cannot start a thread for messages: {error}")))?;
     SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).map_err(trouble)
 }
 

@@ -23,7 +23,7 @@ use crate::trace::log::{self, Paint};
 use crate::trace::output::{Kind, Output};
 use crate::trace::perfetto::Perfetto;
 use crate::trace::session::{self, Config};
-use crate::trace::{Sink, source};
+use crate::trace::{Sink, front, source};
 
 pub fn log(options: Log, global: &Global, report: Report) -> Result<u8, Trouble> {
     let mut wanted = log::wanted(&options.shown);
@@ -169,7 +169,7 @@ fn traced(traced: Traced, global: &Global, wanted: Wanted) -> Result<Config, Tro
         return Err(Trouble::new("--system needs eBPF: ptrace sees COMMAND's tree only")
             .hint("leave --backend ptrace away, and run it as root"));
     }
-    Ok(Config {
+    let config = Config {
         filter: filter(&traced.matches)?.map(Arc::new),
         wanted: Wanted { failures: wanted.failures && !traced.successful_only, ..wanted },
         backend: source::backend(&traced)?,
@@ -178,7 +178,12 @@ fn traced(traced: Traced, global: &Global, wanted: Wanted) -> Result<Config, Tro
         seccomp: traced.seccomp_bpf,
         command: traced.command,
         identity: config::identity(global)?,
-    })
+    };
+    // Before there are threads, and before there are files that are to be removed in the end.
+    if source::may_filter(&config) {
+        front::split();
+    }
+    Ok(config)
 }
 
 /// The filter that was typed, if one was.

@@ -16,7 +16,8 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signalfd::SignalFd;
 use nix::unistd::pipe2;
 
-use crate::procfs;
+use crate::session;
+use crate::source::ExitStatus;
 use crate::sys::{self, Pid};
 
 /// The child's.
@@ -28,21 +29,18 @@ struct Link {
 
 static LINK: OnceLock<Link> = OnceLock::new();
 
-/// Goes on in a child, if that can be; `signals`: those that the parent passes on. Whether it has.
-pub fn split(signals: &SignalFd) -> bool {
-    let own = std::process::id() as Pid;
-    // Others would not be there in the child, and what they have locked would stay so.
-    if procfs::threads(own).is_ok_and(|threads| threads.len() != 1) {
-        return false;
-    }
-    let Ok((ours, theirs)) = pipe2(OFlag::O_CLOEXEC) else { return false };
+/// Goes on in a child, if that can be. For a process of one thread.
+pub fn split() {
+    let Ok((ours, theirs)) = pipe2(OFlag::O_CLOEXEC) else { return };
     match sys::fork_successor() {
         Ok(Some(child)) => {
             drop(theirs);
-            serve(child, File::from(ours), signals)
+            serve(child, File::from(ours))
         }
-        Ok(None) => LINK.set(Link { front: theirs.into(), stays_for: OnceLock::new() }).is_ok(),
-        Err(_) => false,
+        Ok(None) => {
+            let _ = LINK.set(Link { front: theirs.into(), stays_for: OnceLock::new() });
+        }
+        Err(_) => {}
     }
 }
 
@@ -66,7 +64,8 @@ pub fn leave(status: u8) {
         let _ = front.write_all(&[status, 0]);
         return;
     };
-    // From here on nobody's pipe is kept open, no folder is kept busy, and no terminal ends us.
+    // From here on nobody's pipe is kept open, no folder is kept busy, and no terminal ends us. Other threads have
+    // nothing to do any more.
     sys::become_daemon(link.front.as_raw_fd());
     let _ = front.write_all(&[status, 1]);
     sys::close_number(link.front.as_raw_fd());
@@ -75,14 +74,19 @@ pub fn leave(status: u8) {
 }
 
 /// The parent's part.
-fn serve(child: Pid, mut answer: File, signals: &SignalFd) -> ! {
+fn serve(child: Pid, mut answer: File) -> ! {
+    // Were it ignored, the child's status would be lost.
+    sys::default_sigchld();
+    // Without it a signal ends us, and with us the child.
+    let signals = session::signals_on_descriptor().ok();
     loop {
         let interest = |fd| PollFd::new(fd, PollFlags::POLLIN);
-        let mut fds = [interest(answer.as_fd()), interest(signals.as_fd())];
+        let mut fds = vec![interest(answer.as_fd())];
+        fds.extend(signals.iter().map(|signals| interest(signals.as_fd())));
         // EINTR is as good as a wake-up.
         let _ = poll(&mut fds, PollTimeout::NONE);
         let is_told = fds[0].any().unwrap_or(false);
-        while let Ok(Some(info)) = signals.read_signal() {
+        while let Some(Ok(Some(info))) = signals.as_ref().map(SignalFd::read_signal) {
             let signal = info.ssi_signo as i32;
             // Keys of the terminal reach the child by themselves; that the terminal is gone may be told to us alone.
             if info.ssi_code != libc::SI_KERNEL || signal == libc::SIGHUP {
@@ -95,9 +99,9 @@ fn serve(child: Pid, mut answer: File, signals: &SignalFd) -> ! {
                 Ok(()) if told[1] != 0 => {}
                 // It is about to end, or has ended by itself or by a signal.
                 heard => {
-                    let status = sys::reap(child).unwrap_or_default();
+                    let status = sys::reap(child).map(ExitStatus);
                     if heard.is_err() {
-                        sys::exit_now(crate::source::ExitStatus(status).shell_code());
+                        sys::exit_now(status.map_or(125, ExitStatus::shell_code));
                     }
                 }
             }

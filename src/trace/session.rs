@@ -27,7 +27,7 @@ use crate::report::{self, Report, Trouble};
 use crate::session;
 use crate::source::launch::{Command, environment};
 use crate::source::ptrace::PtraceSource;
-use crate::source::ptrace::record::{Recording, Way};
+use crate::source::ptrace::record::Recording;
 use crate::source::{ExitStatus, Source, SourceEvent};
 use crate::sys::{self, Inherited, Pid};
 
@@ -105,7 +105,7 @@ pub fn run(
     let (sender, notices) = notify::bounded(MOST_WAITING)
         .map_err(|errno| Trouble::new(format!("cannot make an eventfd: {}", errno.desc())))?;
     let mut about = about(config);
-    let start = Start { config, report, inherited, sender, signals: &signals };
+    let start = Start { config, report, inherited, sender };
     let (source, guardian, name) = start.start()?;
     about.source = name.into();
     let mut trace = Trace {
@@ -163,7 +163,6 @@ struct Start<'a> {
     report: Report,
     inherited: Inherited,
     sender: notify::Sender<Notice>,
-    signals: &'a SignalFd,
 }
 
 impl Start<'_> {
@@ -193,13 +192,9 @@ impl Start<'_> {
 
     fn ptrace(&self) -> Result<Started, Trouble> {
         let filter = self.config.filter.as_deref();
-        let way = source::way(self.config, self.report)?;
-        if way == Way::Seccomp {
-            front::split(self.signals);
-        }
         let recording = Recording {
             wanted: filter.map_or(self.config.wanted, |f| self.config.wanted.and(f.asks())),
-            way,
+            way: source::way(self.config, self.report)?,
             pids: self.config.pids.clone(),
         };
         let keep = filter.map(Filter::keep).unwrap_or_default();

@@ -24,6 +24,15 @@ pub fn backend(traced: &Traced) -> Result<Backend, Trouble> {
     }
 }
 
+/// Whether a seccomp filter may be what [`way`] chooses, should ptrace be the source.
+pub fn may_filter(config: &Config) -> bool {
+    config.wanted.failures
+        && config.pids.is_empty()
+        && config.seccomp != SeccompBpf::Off
+        && config.backend != Backend::Ebpf
+        && !config.system
+}
+
 /// The cheapest way to see what is wanted.
 pub(super) fn way(config: &Config, report: Report) -> Result<Way, Trouble> {
     if !config.wanted.failures {

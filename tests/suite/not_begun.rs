@@ -127,19 +127,25 @@ impl Late {
     }
 }
 
-/// COMMAND, once it is at its exec.
+fn children(pid: i32) -> Vec<i32> {
+    let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
+    let children = tasks
+        .flatten()
+        .filter_map(|task| fs::read_to_string(task.path().join("children")).ok())
+        .collect::<String>();
+    children.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+}
+
+/// COMMAND, once it is at its exec: a child of the process that was called, or of the one that traces for it.
 fn at_its_exec(session: &Running) -> i32 {
     eventually("COMMAND at its exec", || {
-        let tasks = fs::read_dir(format!("/proc/{}/task", session.pid())).ok()?;
-        let children = tasks
-            .flatten()
-            .filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
-        let children: String = children.collect();
+        let near = children(session.pid());
+        let far: Vec<i32> = near.iter().flat_map(|&pid| children(pid)).collect();
         let exec = format!("{} ", libc::SYS_execve);
         let is_at = |pid: &i32| {
             fs::read_to_string(format!("/proc/{pid}/syscall")).is_ok_and(|at| at.starts_with(&exec))
         };
-        children.split_whitespace().filter_map(|pid| pid.parse().ok()).find(is_at)
+        near.into_iter().chain(far).find(is_at)
     })
 }
 
