@@ -31,8 +31,8 @@ pub struct Traced {
         help_heading = "What is watched"
     )]
     pub pids: Vec<Pid>,
-    /// Over ptrace: see failing execs by a seccomp filter, which is fast, but takes setuid from programs, and
-    /// ends COMMAND's tree if tracexec is killed; off: by stopping every system call
+    /// Over ptrace: see failing execs by a seccomp filter, which is fast, but ends COMMAND's tree if tracexec is
+    /// killed, and without CAP_SYS_ADMIN takes setuid from programs; off: by stopping every system call
     #[arg(long, value_name = "WHEN", default_value = "auto", help_heading = "What is watched")]
     pub seccomp_bpf: SeccompBpf,
     /// Leave out the execs that fail
@@ -48,7 +48,7 @@ pub struct Traced {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum SeccompBpf {
-    /// For an ordinary user, under whose tracer setuid has no effect anyhow
+    /// Unless it would take setuid from programs that have it under the tracer: as root without CAP_SYS_ADMIN
     Auto,
     /// Always
     On,

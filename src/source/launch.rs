@@ -172,10 +172,11 @@ unsafe fn become_command(
         if got != 1 {
             libc::_exit(125);
         }
-        let mut step = IDENTITY;
-        if command.identity.as_ref().is_none_or(Identity::assume) {
-            step = SECCOMP;
-            if seccomp == Seccomp::Off || sys::stop_at_execs() {
+        let mut step = SECCOMP;
+        // While root is root, it needs no no_new_privs.
+        if seccomp == Seccomp::Off || sys::stop_at_execs().is_some() {
+            step = IDENTITY;
+            if command.identity.as_ref().is_none_or(Identity::assume) {
                 step = EXEC;
                 command.inherited.restore();
                 libc::execvpe(argv[0], argv.as_ptr(), envp.as_ptr());

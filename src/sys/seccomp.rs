@@ -46,41 +46,66 @@ static PROGRAM: [sock_filter; 13] = [
     give(libc::SECCOMP_RET_TRACE),
 ];
 
-/// Puts the calling process under the filter, for good; it can then gain no privileges by an exec.
-/// Async-signal-safe; errno says why it failed.
-pub fn stop_at_execs() -> bool {
+/// What a filter takes from whom it is put on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Price {
+    Nothing,
+    /// It can gain no privileges by an exec any more.
+    NoNewPrivs,
+}
+
+/// Puts the calling process under the filter, for good; without CAP_SYS_ADMIN the kernel asks for no_new_privs.
+/// Async-signal-safe; if it fails, errno says why.
+pub fn stop_at_execs() -> Option<Price> {
+    if install() {
+        return Some(Price::Nothing);
+    }
+    // SAFETY: reads a number, and a system call on numbers.
+    let may = unsafe {
+        *libc::__errno_location() == libc::EACCES
+            && libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
+    };
+    (may && install()).then_some(Price::NoNewPrivs)
+}
+
+fn install() -> bool {
     let program =
         sock_fprog { len: PROGRAM.len() as u16, filter: (&raw const PROGRAM).cast_mut().cast() };
-    // SAFETY: system calls on numbers and on a program that the kernel copies.
+    // SAFETY: a system call on a program that the kernel copies.
     unsafe {
-        libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
-            && libc::syscall(
-                libc::SYS_seccomp,
-                libc::SECCOMP_SET_MODE_FILTER,
-                // The filter hides nothing from whom it watches: before Linux 5.16 it would else be slowed down as
-                // a sandbox is.
-                libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW,
-                &raw const program,
-            ) == 0
+        libc::syscall(
+            libc::SYS_seccomp,
+            libc::SECCOMP_SET_MODE_FILTER,
+            // The filter hides nothing from whom it watches: before Linux 5.16 it would else be slowed down as
+            // a sandbox is.
+            libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW,
+            &raw const program,
+        ) == 0
     }
 }
 
-/// Whether that works here, tried in a child that ends at once.
-pub fn can_stop_at_execs() -> io::Result<()> {
+/// Whether that works here, and for what; tried in a child that ends at once.
+pub fn can_stop_at_execs() -> io::Result<Price> {
+    /// No errno.
+    const NO_NEW_PRIVS: c_int = 255;
     // SAFETY: the child makes system calls on values of its own, and never returns.
     let pid = unsafe {
         let pid = check(libc::fork().into())? as c_int;
         if pid == 0 {
-            let error = if stop_at_execs() { 0 } else { *libc::__errno_location() };
-            libc::_exit(error);
+            libc::_exit(match stop_at_execs() {
+                Some(Price::Nothing) => 0,
+                Some(Price::NoNewPrivs) => NO_NEW_PRIVS,
+                None => *libc::__errno_location(),
+            });
         }
         pid
     };
     match reap(pid)? {
-        0 => Ok(()),
-        status if libc::WIFEXITED(status) => {
-            Err(io::Error::from_raw_os_error(libc::WEXITSTATUS(status)))
-        }
+        0 => Ok(Price::Nothing),
+        status if libc::WIFEXITED(status) => match libc::WEXITSTATUS(status) {
+            NO_NEW_PRIVS => Ok(Price::NoNewPrivs),
+            errno => Err(io::Error::from_raw_os_error(errno)),
+        },
         _ => Err(io::Error::other("it ends who asks for it")),
     }
 }

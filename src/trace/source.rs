@@ -8,7 +8,7 @@ use crate::cli::trace::{SeccompBpf, Traced};
 use crate::procfs::Status;
 use crate::report::{Report, Trouble};
 use crate::source::ptrace::record::Way;
-use crate::sys::{self, Pid};
+use crate::sys::{self, Pid, Price};
 
 /// The source that was asked for: who wants the filter wants ptrace.
 pub fn backend(traced: &Traced) -> Result<Backend, Trouble> {
@@ -54,9 +54,13 @@ pub(super) fn way(config: &Config, report: Report) -> Result<Way, Trouble> {
             })?;
             Way::Seccomp
         }
-        SeccompBpf::Auto if !config.pids.is_empty() || !takes_setuid() => Way::Calls,
+        SeccompBpf::Auto if !config.pids.is_empty() => Way::Calls,
         SeccompBpf::Auto => match sys::can_stop_at_execs() {
-            Ok(()) => Way::Seccomp,
+            Ok(Price::NoNewPrivs) if keeps_setuid() => {
+                slow(report);
+                Way::Calls
+            }
+            Ok(_) => Way::Seccomp,
             Err(error) => {
                 report.detail(format!("no seccomp filter, which the kernel refuses: {error}"));
                 Way::Calls
@@ -70,9 +74,22 @@ pub(super) fn way(config: &Config, report: Report) -> Result<Way, Trouble> {
     Ok(way)
 }
 
-/// Whether programs do not get the privileges of their owner under us anyhow, see ptrace(2).
-fn takes_setuid() -> bool {
-    !Status::own().is_ok_and(|status| status.may_trace_anything())
+/// Whether programs get the privileges of their owner under our tracer, see ptrace(2).
+fn keeps_setuid() -> bool {
+    Status::own().is_ok_and(|status| status.may_trace_anything())
+}
+
+/// Root without CAP_SYS_ADMIN, as in a container that has CAP_SYS_PTRACE alone.
+fn slow(report: Report) {
+    report.warn(
+        "every system call of COMMAND stops, so that it may take three times as long, or longer: without CAP_SYS_ADMIN, \
+         a seccomp filter, which stops execs alone, would keep programs from gaining privileges",
+    );
+    report.hint(
+        "--successful-only omits failing execs, and stops at no other call; --seccomp-bpf on takes the filter, where \
+         nothing under COMMAND is set-user-ID or has file capabilities; --seccomp-bpf off says that it is meant so; \
+         with CAP_SYS_ADMIN, or with what eBPF needs (see tracexec doctor), none of them is needed",
+    );
 }
 
 /// COMMAND has ended, what it leaves cannot be let go, and whoever called us has to wait for it.

@@ -49,6 +49,7 @@ mod page;
 mod parked;
 mod perfetto;
 mod places;
+mod privileges;
 mod recorder;
 mod recording;
 mod remember;

@@ -38,7 +38,7 @@ fn our_death_ends_a_tree_under_a_seccomp_filter_and_frees_any_other() {
         let world = World::new();
         let (log, pids) = waiting(&world, options);
         for pid in pids {
-            assert_eq!(status_of(pid, "NoNewPrivs").unwrap(), u8::from(seccomp).to_string());
+            assert_eq!(status_of(pid, "NoNewPrivs").unwrap(), "0");
             assert_eq!(status_of(pid, "Seccomp").unwrap(), if seccomp { "2" } else { "0" });
         }
         log.signal(libc::SIGKILL);
@@ -120,6 +120,20 @@ fn what_is_left_behind_ends_with_who_stays_for_it() {
     assert!(matches!(state(pid), Some('S' | 'R')));
     signal_process(keeper(&outcome.stderr), libc::SIGTERM);
     eventually("its end", || is_gone(pid).then_some(()));
+}
+
+#[test]
+fn the_death_of_the_process_that_traces_is_told_by_who_was_called() {
+    let world = World::new();
+    let (log, pids) = waiting(&world, &["--seccomp-bpf", "on"]);
+    let tracer: i32 = status_of(pids[0], "TracerPid").unwrap().parse().unwrap();
+    let process = status_of(tracer, "Tgid").unwrap().parse().unwrap();
+    assert_ne!(process, log.pid());
+    signal_process(process, libc::SIGKILL);
+    for pid in pids {
+        eventually("its end", || is_gone(pid).then_some(()));
+    }
+    assert_eq!(finish(log).code(), 128 + libc::SIGKILL);
 }
 
 #[test]
