@@ -24,7 +24,7 @@ use libc::{c_int, c_long, pid_t};
 
 pub use alarm::Alarm;
 pub use background::{become_daemon, exit_now, fork_successor};
-pub use files::{given_file_limit, raise_file_limit};
+pub use files::{given_file_limit, leaves_room, raise_file_limit};
 #[cfg(feature = "ebpf")]
 pub use memory::{KernelFile, SharedWords};
 pub use ptrace::*;

@@ -2,6 +2,7 @@
 //! the limit that we were given: programs that use select(2) rely on a low one, and COMMAND is to see no difference.
 
 use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::sync::OnceLock;
@@ -35,6 +36,18 @@ pub fn raise_file_limit() {
     let most = most.max(given.rlim_max);
     if !set(&libc::rlimit { rlim_cur: most, rlim_max: most }) {
         set(&libc::rlimit { rlim_cur: given.rlim_max, ..given });
+    }
+}
+
+/// So many descriptors are not for matches: without any, they could not be released either.
+const RESERVED: u64 = 16;
+
+/// An error if this descriptor, which is for a match, is one of the last that we may have. The kernel gives the lowest
+/// number that is free.
+pub fn leaves_room(fd: BorrowedFd<'_>) -> io::Result<()> {
+    match (fd.as_raw_fd() as u64).saturating_add(RESERVED) < current().rlim_cur {
+        true => Ok(()),
+        false => Err(io::Error::from_raw_os_error(libc::EMFILE)),
     }
 }
 

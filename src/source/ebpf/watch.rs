@@ -452,7 +452,11 @@ impl Control for Answer<'_> {
             return Err(NotHeld::Dying(signal));
         }
         let pidfd = match &self.stopped {
-            Some(stopped) => stopped.pidfd.try_clone().map_err(|error| NotHeld::by(pid, &error))?,
+            Some(stopped) => stopped
+                .pidfd
+                .try_clone()
+                .and_then(|pidfd| sys::leaves_room(pidfd.as_fd()).map(|()| pidfd))
+                .map_err(|error| NotHeld::by(pid, &error))?,
             None => return Err(NotHeld::Gone),
         };
         if let Some(stopped) = self.stopped.take() {

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::io;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -438,7 +439,9 @@ impl Control for Waiting {
         if let Some(signal) = dying {
             return Err(NotHeld::Dying(signal));
         }
-        let pidfd = sys::pidfd_open(pid).map_err(|error| NotHeld::by(pid, &error))?;
+        let pidfd = sys::pidfd_open(pid)
+            .and_then(|pidfd| sys::leaves_room(pidfd.as_fd()).map(|()| pidfd))
+            .map_err(|error| NotHeld::by(pid, &error))?;
         match self.holds.get_mut(&pid) {
             Some(hold) => self.followed.told(pid, hold.happened.what),
             None => drop(self.pids.insert(pid, At::Exec)),
