@@ -35,6 +35,8 @@ pub fn rerun_by(command: &[OsString]) -> Option<&OsStr> {
 pub fn run(folder: &Path, report: Report) -> Trouble {
     // The signals that we were given, and no others, are for the program.
     let inherited = Inherited::note();
+    // Its descriptors may have higher numbers than its limit lets it open.
+    sys::raise_file_limit();
     match become_it(folder, report, inherited) {
         Ok(never) => match never {},
         Err(trouble) => trouble,

@@ -154,3 +154,28 @@ fn what_tracexec_starts_has_the_limit_that_it_was_given() {
     assert!(said.lines().count() >= 2, "{said}");
     assert!(said.lines().all(|line| line == "200 300"), "{said}");
 }
+
+/// What a program was given may have higher numbers than its limit lets it open by itself.
+#[test]
+fn a_rerun_gives_descriptors_beyond_the_soft_limit_and_keeps_that() {
+    let world = World::new();
+    let script =
+        "exec 100</dev/null; exec sh -c 'echo $(ulimit -Sn) $(ulimit -Hn); ls /proc/self/fd'";
+    let to = world.path("to");
+    let mut words =
+        vec!["debug", "-m", "basename=dash or basename=sh", "--once", "--save", "repro"];
+    words.extend(["--to", to.to_str().unwrap(), "--", "bash", "-c", script]);
+    let outcome = world.run(words);
+    assert_eq!(outcome.code(), 0, "{}", outcome.stderr);
+    let folder = std::fs::read_dir(&to).unwrap().next().unwrap().unwrap().path();
+    let mut command = Command::new(crate::support::TRACEXEC);
+    command.args(["rerun", "--backend", crate::support::BACKEND]).arg(folder);
+    command.args(["--debugger", "true {{pid}}", "--in", "background"]);
+    world.prepare(&mut command);
+    limit(&mut command, (50, 4000));
+    let outcome = finish(world.start(command));
+    let out = outcome.out();
+    let mut lines = out.lines();
+    assert_eq!(lines.next(), Some("50 4000"), "{out}{}", outcome.stderr);
+    assert!(lines.any(|line| line == "100"), "{out}{}", outcome.stderr);
+}
