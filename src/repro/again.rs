@@ -85,16 +85,30 @@ fn become_it(
     if let Some(mask) = repro.umask {
         umask(Mode::from_bits_truncate(mask));
     }
-    place(&repro, opened)
-        .map_err(|error| Trouble::new(format!("cannot give {program} its descriptors: {error}")))?;
-    inherited.restore();
-    let errno = execve(&path[0], &argv, &env).unwrap_err();
-    Err(Trouble::new(format!("cannot execute {program}: {}", errno.desc())))
+    // From now on standard error is the program's, which may be a file.
+    let stderr = io::stderr().as_fd().try_clone_to_owned();
+    let stderr = stderr.and_then(|stderr| sys::raise_descriptor(stderr, above(&repro)));
+    let trouble = match place(&repro, opened) {
+        Err(error) => Trouble::new(format!("cannot give {program} its descriptors: {error}")),
+        Ok(()) => {
+            inherited.restore();
+            let errno = execve(&path[0], &argv, &env).unwrap_err();
+            Trouble::new(format!("cannot execute {program}: {}", errno.desc()))
+        }
+    };
+    if let Ok(stderr) = stderr {
+        let _ = sys::place_descriptor(stderr.as_fd(), libc::STDERR_FILENO);
+    }
+    Err(trouble)
+}
+
+/// A number above those of the program.
+fn above(repro: &Repro) -> RawFd {
+    repro.fds.iter().map(|fd| fd.number as RawFd).max().unwrap_or_default().max(2) + 1
 }
 
 /// Opens what can be, with numbers that are in nobody's way.
 fn open(repro: &Repro, report: Report) -> Result<Vec<(RawFd, OwnedFd)>, Trouble> {
-    let highest = repro.fds.iter().map(|fd| fd.number as RawFd).max().unwrap_or_default();
     let mut opened = Vec::new();
     for fd in &repro.fds {
         let target = escape::text(&fd.target.0);
@@ -110,7 +124,7 @@ fn open(repro: &Repro, report: Report) -> Result<Vec<(RawFd, OwnedFd)>, Trouble>
             Trouble::new(format!("cannot open {target} as descriptor {number}: {error}"))
         };
         let file = fd.open().map_err(failed)?;
-        let raised = sys::raise_descriptor(file.into(), highest.max(2) + 1).map_err(failed)?;
+        let raised = sys::raise_descriptor(file.into(), above(repro)).map_err(failed)?;
         opened.push((number as RawFd, raised));
     }
     Ok(opened)

@@ -3,7 +3,7 @@
 //! The child waits for a byte on a pipe instead of stopping itself, which would confuse shells and
 //! parents; what fails in it, an exec that is refused among it, comes back on a second pipe.
 
-use std::ffi::{CString, OsStr, OsString};
+use std::ffi::{CStr, CString, OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -74,12 +74,29 @@ fn pointers(strings: &[CString]) -> Vec<*const libc::c_char> {
     strings.iter().map(|s| s.as_ptr()).chain([ptr::null()]).collect()
 }
 
+/// Our own environment, entry by entry: std leaves out those without a `=`.
+fn own_environment() -> Vec<OsString> {
+    unsafe extern "C" {
+        static environ: *const *const libc::c_char;
+    }
+    let mut entries = Vec::new();
+    // SAFETY: libc's environment is a null pointer, or an array of strings that ends with one; nobody changes it, since
+    // we set no variable.
+    unsafe {
+        let mut next = environ;
+        while !next.is_null() && !(*next).is_null() {
+            entries.push(OsStr::from_bytes(CStr::from_ptr(*next).to_bytes()).to_os_string());
+            next = next.add(1);
+        }
+    }
+    entries
+}
+
 /// The environment that COMMAND gets.
 pub fn environment(identity: Option<&Identity>) -> Vec<OsString> {
+    let Some(identity) = identity else { return own_environment() };
     let mut environment: Vec<(OsString, OsString)> = std::env::vars_os().collect();
-    if let Some(identity) = identity {
-        identity.adjust(&mut environment);
-    }
+    identity.adjust(&mut environment);
     let entry = |(mut entry, value): (OsString, OsString)| {
         entry.push("=");
         entry.push(value);

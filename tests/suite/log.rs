@@ -126,6 +126,28 @@ fn what_is_missing_to_run_a_program_is_named() {
 }
 
 #[test]
+fn a_command_gets_the_environment_entry_by_entry() {
+    let world = World::new();
+    let (bare, given) = (world.fixture("bare", &[]), world.fixture("given", &[]));
+    let run = |words: &[&str]| {
+        let mut command = Command::new(&bare);
+        command.args(words).arg(&given).current_dir(world.dir.path());
+        world.start(command)
+    };
+    let alone = finish(run(&[]));
+    assert_eq!(alone.stdout.iter().filter(|byte| **byte == 0).count(), 12, "{}", alone.out());
+    let tracexec = crate::support::TRACEXEC;
+    for backend in backends() {
+        let log = [tracexec, "log", "-o", "log", "--backend", backend, "--"];
+        let debug = [tracexec, "debug", "-m", "argc=0", "--hold", "--backend", backend, "--"];
+        for words in [&log[..], &debug] {
+            let under = finish(run(words));
+            assert_eq!(under.out(), alone.out(), "{words:?} {}", under.stderr);
+        }
+    }
+}
+
+#[test]
 fn the_zone_of_a_time_has_its_name() {
     let world = World::new();
     for (zone, name) in [("UTC0", "UTC +0000"), ("XYZ-1", "XYZ +0100"), ("<A-B>3", "A-B -0300")] {

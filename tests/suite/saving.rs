@@ -494,6 +494,26 @@ fn the_script_runs_nothing_from_the_descriptors_that_shells_use() {
 }
 
 #[test]
+fn a_program_that_cannot_be_run_again_is_an_error_on_the_terminal() {
+    let world = World::new();
+    let itself = world.fixture("itself", &[]);
+    let log = world.file("log", "");
+    let mut command =
+        world.tracexec(["debug", "-m", "filename endswith itself", "--save", "repro", "--to"]);
+    command.arg(world.path("kept")).args(["--", "sh", "-c", "exec \"$0\" 2>log"]).arg(&itself);
+    command.current_dir(world.dir.path());
+    let outcome = finish(world.start(command));
+    assert_eq!(outcome.code(), 3, "{}", outcome.stderr);
+    fs::set_permissions(&itself, fs::Permissions::from_mode(0o644)).unwrap();
+    let mut rerun = world.tracexec(["rerun", "--hold", "--backend", crate::support::BACKEND]);
+    rerun.arg(&folders(&world)[0]);
+    let again = finish(world.start(rerun));
+    let message = format!("error: cannot execute {}: Permission denied", itself.display());
+    assert!(again.code() != 0 && again.stderr.contains(&message), "{}", again.stderr);
+    assert_eq!(fs::read_to_string(log).unwrap(), "");
+}
+
+#[test]
 fn a_response_file_that_is_gone_is_replaced_by_its_words() {
     let world = World::new();
     let itself = world.fixture("itself", &[]);
