@@ -216,6 +216,8 @@ pub enum NotHeld {
     StoppedElsewhere,
     /// The kernel does not let us trace it, with this error.
     Refused(i32),
+    /// One of its threads waits in the kernel, and does not stop.
+    Stuck,
     /// Something that is needed to hold it has failed with this error, which says nothing of the process.
     Failed(i32),
 }

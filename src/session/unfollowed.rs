@@ -19,6 +19,10 @@ pub(super) fn words(why: NotHeld) -> String {
         NotHeld::Gone => "it ended already".into(),
         NotHeld::Traced(0) => "another process traced it already".into(),
         NotHeld::Traced(tracer) => format!("process {tracer} traces it already"),
+        NotHeld::Stuck => {
+            "one of its threads does not stop: it waits in the kernel, in vfork(2) for instance"
+                .into()
+        }
         NotHeld::StoppedElsewhere => "another program stops it already".into(),
         NotHeld::Refused(errno) => {
             let error = std::io::Error::from_raw_os_error(errno);

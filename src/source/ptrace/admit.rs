@@ -4,7 +4,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use super::inject::{self, At};
-use super::stop::Report;
+use super::stop::{self, Report};
 use crate::fault;
 use crate::source::{Admit, ParkError};
 use crate::sys::{self, Pid};
@@ -90,9 +90,9 @@ impl Drop for Seized {
 /// Waits for the stop that was in force. Of what comes before, nothing has to be kept: a new program has
 /// no handlers, and what ends it is reported as its end.
 pub(super) fn wait_for_group_stop(pid: Pid) -> Result<(), ParkError> {
+    let deadline = stop::deadline();
     loop {
-        let Some((_, status)) = sys::wait_tracee(pid).map_err(gone)? else { continue };
-        match Report::decode(status) {
+        match stop::next(pid, deadline).map_err(gone)? {
             Report::GroupStop => return Ok(()),
             Report::Ended(_) => return Err(ParkError::Gone),
             Report::Signal(signal) => sys::cont(pid, signal).map_err(gone)?,

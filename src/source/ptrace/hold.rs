@@ -7,11 +7,12 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::admit::{gone, ptracer};
 use super::arch::{self, Registers};
 use super::inject::{self, Failed};
-use super::stop::Report;
+use super::stop::{self, Report};
 use crate::dump::{DumpError, Focus, Prepared};
 use crate::fault;
 use crate::judge::Candidate;
@@ -53,7 +54,12 @@ pub enum Gathered {
     /// The first may end without a stop, which is not reported while there are others.
     AllButTheFirst,
     All,
+    /// One has had its time.
+    Late,
 }
+
+/// How long the threads of a process may take to stop. One that waits in vfork(2) does not, and keeps the others.
+const GATHERS_WITHIN: Duration = Duration::from_secs(5);
 
 pub struct Hold {
     pub candidate: Arc<Candidate>,
@@ -65,6 +71,10 @@ pub struct Hold {
     pub announced: bool,
     /// The error for which it cannot be held: not all of its threads are known.
     pub failed: Option<i32>,
+    /// When its threads began to be stopped.
+    since: Instant,
+    /// A thread has not stopped in time: it is let go.
+    pub late: bool,
 }
 
 /// Whether a signal comes from what the thread itself executes, and comes again when it goes on.
@@ -97,7 +107,17 @@ impl Hold {
             Cause::Time => {}
         }
         fault::point("moment-begun");
-        Ok(Hold { candidate, happened, pid, cause, threads, announced: false, failed: None })
+        Ok(Hold {
+            candidate,
+            happened,
+            pid,
+            cause,
+            threads,
+            announced: false,
+            failed: None,
+            since: Instant::now(),
+            late: false,
+        })
     }
 
     /// Stops the threads that are not on their way to it yet; how many are there.
@@ -121,9 +141,20 @@ impl Hold {
         }
         match self.threads.keys().filter(|tid| self.is_coming(**tid)).count() {
             0 => Gathered::All,
+            _ if self.left().is_zero() => Gathered::Late,
             1 if self.is_coming(self.pid) => Gathered::AllButTheFirst,
             _ => Gathered::Some,
         }
+    }
+
+    /// How much time its threads have left to stop.
+    pub fn left(&self) -> Duration {
+        GATHERS_WITHIN.saturating_sub(self.since.elapsed())
+    }
+
+    /// A thread is on its way to a stop, and has taken too long.
+    pub fn comes(&mut self, tid: Pid) {
+        self.threads.insert(tid, Rest::Coming);
     }
 
     fn is_coming(&self, tid: Pid) -> bool {
@@ -266,15 +297,11 @@ impl Hold {
             sys::tgkill(pid, tid, signal).map_err(gone)?;
         }
         let Cause::Signal(signal) = self.cause else { return Ok(None) };
+        let deadline = stop::deadline();
         // It is at the end of a call now, and must be at the signal's delivery again.
         loop {
             sys::cont(tid, 0).map_err(gone)?;
-            let status = loop {
-                if let Some((_, status)) = sys::wait_tracee(tid).map_err(gone)? {
-                    break status;
-                }
-            };
-            match Report::decode(status) {
+            match stop::next(tid, deadline).map_err(gone)? {
                 Report::Signal(number) => {
                     let code = sys::signal_info(tid).map_or(0, |info| info.code);
                     if !comes_again(number, code) {

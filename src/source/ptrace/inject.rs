@@ -12,7 +12,7 @@ use std::io;
 
 use super::arch;
 use super::memory::{AT_SYSINFO_EHDR, Stack};
-use super::stop::Report;
+use super::stop::{self, Report};
 use crate::fault;
 use crate::procfs;
 use crate::sys::{self, Pid};
@@ -161,14 +161,10 @@ pub(super) fn advance(pid: Pid, signals: &mut Signals) -> Result<(), Failed> {
 /// Runs the process to its next system-call stop, or to a new program.
 pub(super) fn advance_or_exec(pid: Pid, signals: &mut Signals) -> Result<Report, Failed> {
     let mut signal = 0;
+    let deadline = stop::deadline();
     loop {
         sys::cont_to_syscall(pid, signal)?;
-        let status = loop {
-            if let Some((_, status)) = sys::wait_tracee(pid)? {
-                break status;
-            }
-        };
-        signal = match (Report::decode(status), &mut *signals) {
+        signal = match (stop::next(pid, deadline)?, &mut *signals) {
             (report @ (Report::Syscall | Report::Exec), _) => return Ok(report),
             (Report::Ended(_), _) => return Err(Failed::Died),
             (Report::Signal(number), Signals::Delivered) => number,

@@ -3,13 +3,14 @@
 //! before. One that is at its exit cannot be lent: it stays, and who saves is told what only its tracer sees.
 
 use std::io;
+use std::time::Instant;
 
 use super::adopt::refused;
 use super::attach::seize_threads;
 use super::hold::{Hold, comes_again};
 use super::inject::At;
 use super::leaving::Way;
-use super::stop::Report;
+use super::stop::{self, Report};
 use super::wait::{OPTIONS, Tracer, park};
 use crate::dump::Focus;
 use crate::fault;
@@ -128,10 +129,11 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
         }
         let was_stopped = hold.was_stopped();
         hold.begin_again();
+        let deadline = stop::deadline();
         for &tid in &tids {
             // Should somebody have set it going in this moment, it stops for us.
             let _ = sys::interrupt(tid);
-            self.stop_again(pid, tid, &mut hold);
+            self.stop_again(pid, tid, &mut hold, deadline);
         }
         if hold.is_empty() {
             return Err(NotHeld::Gone);
@@ -160,15 +162,14 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
     }
 
     /// Waits for the stop of a thread.
-    fn stop_again(&mut self, pid: Pid, tid: Pid, hold: &mut Hold) {
-        let status = loop {
-            match sys::wait_tracee(tid) {
-                Ok(Some((_, status))) => break status,
-                Ok(None) => {}
-                Err(_) => return,
-            }
+    fn stop_again(&mut self, pid: Pid, tid: Pid, hold: &mut Hold, deadline: Instant) {
+        let report = match stop::next(tid, deadline) {
+            Ok(report) => report,
+            // When it stops it goes on at once.
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => return hold.comes(tid),
+            Err(_) => return,
         };
-        match Report::decode(status) {
+        match report {
             // What ends the process is told of as ever.
             Report::Ended(status) => self.ended(tid, status),
             Report::Signal(signal) => {
@@ -193,13 +194,13 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
         sys::seize(pid, OPTIONS).map_err(|error| refused(pid, &error))?;
         // Should somebody have set it going in this moment, it stops for us.
         let _ = sys::interrupt(pid);
+        let deadline = stop::deadline();
         loop {
-            let status = match sys::wait_tracee(pid) {
-                Ok(Some((_, status))) => status,
-                Ok(None) => continue,
-                Err(_) => return Err(NotHeld::Gone),
-            };
-            let signal = match Report::decode(status) {
+            let report = stop::next(pid, deadline).map_err(|error| match error.kind() {
+                io::ErrorKind::TimedOut => NotHeld::Stuck,
+                _ => NotHeld::Gone,
+            })?;
+            let signal = match report {
                 Report::Trap => return Ok(()),
                 // The stop stays, but is no group-stop any more.
                 Report::GroupStop => {

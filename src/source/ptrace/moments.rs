@@ -2,12 +2,13 @@
 //! a time that is up. Each is judged on the thread's stop, and what is wanted is held.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::arch;
 use super::hold::{Cause, Gathered, Hold};
 use super::leaving::Way;
 use super::stop::Report;
-use super::wait::Tracer;
+use super::wait::{A_MOMENT, Tracer};
 use crate::judge::Candidate;
 use crate::moment::{Happened, What};
 use crate::procfs::{self, Status};
@@ -229,9 +230,9 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
         Some(())
     }
 
-    /// Looks whether a first thread that was waited for has ended.
+    /// Looks whether a first thread that was waited for has ended, or a thread has had its time.
     pub(super) fn look_for_the_first(&mut self) {
-        if self.waiting.again.take().is_some() {
+        if self.waiting.again.take_if(|(when, _)| *when <= Instant::now()).is_some() {
             let held: Vec<Pid> = self.waiting.holds.keys().copied().collect();
             held.into_iter().for_each(|pid| self.gather(pid));
         }
@@ -245,8 +246,12 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
             return;
         }
         match hold.gather(|tid| followed.may_stop(tid)) {
-            Gathered::Some => return,
-            Gathered::AllButTheFirst => return self.waiting.look_again(),
+            Gathered::Some => {
+                let left = hold.left();
+                return self.waiting.look_again(left);
+            }
+            Gathered::AllButTheFirst => return self.waiting.look_again(A_MOMENT),
+            Gathered::Late => (hold.announced, hold.late) = (true, true),
             Gathered::All => hold.announced = true,
         }
         let (candidate, happened) = (Arc::clone(&hold.candidate), hold.happened);

@@ -1,8 +1,11 @@
-//! What a wait status says, as a value.
+//! What a wait status says, as a value, and a wait for one that has a limit.
 
+use std::io;
 use std::os::raw::c_int;
+use std::time::{Duration, Instant};
 
 use crate::source::ExitStatus;
+use crate::sys::{self, Alarm, Pid};
 
 /// What a tracee reports, see ptrace(2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +35,34 @@ pub enum Report {
 
 /// The bit that PTRACE_O_TRACESYSGOOD adds to a system-call stop's SIGTRAP.
 const SYSCALL_STOP: c_int = libc::SIGTRAP | 0x80;
+
+/// How long a task that is about to stop may take for it. Its tracer does nothing else meanwhile.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Until when a task has to stop.
+pub fn deadline() -> Instant {
+    Instant::now() + PATIENCE
+}
+
+/// What a task of the calling thread's reports next; [`io::ErrorKind::TimedOut`] where it has not stopped in time. When
+/// it does later, it is as any other that stops.
+pub fn next(tid: Pid, deadline: Instant) -> io::Result<Report> {
+    // As a rule it is there, or will be at once.
+    if let Some(status) = sys::poll_tracee(tid)? {
+        return Ok(Report::decode(status));
+    }
+    let mut alarm = Alarm::new()?;
+    alarm.set(deadline.saturating_duration_since(Instant::now()))?;
+    loop {
+        if let Some((_, status)) = sys::wait_tracee(tid)? {
+            return Ok(Report::decode(status));
+        }
+        if Instant::now() >= deadline {
+            let what = format!("it has not stopped within {} s", PATIENCE.as_secs());
+            return Err(io::Error::new(io::ErrorKind::TimedOut, what));
+        }
+    }
+}
 
 impl Report {
     /// Reads a status that waitpid returned.

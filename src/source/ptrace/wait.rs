@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::admit::{gone, ptracer};
 use super::adopt::Adopting;
@@ -38,7 +38,7 @@ pub const OPTIONS: i32 = libc::PTRACE_O_TRACEEXEC
     | libc::PTRACE_O_TRACESYSGOOD;
 
 /// How long a first thread that ends is given to do so.
-const A_MOMENT: Duration = Duration::from_millis(5);
+pub(super) const A_MOMENT: Duration = Duration::from_millis(5);
 
 /// The tracer's state. There is none for a tracee that waits for nothing.
 pub struct Tracer<J, E> {
@@ -64,8 +64,8 @@ pub(super) struct Waiting {
     /// Of both, what is followed once it is let run.
     pub later: HashMap<Pid, Arc<Candidate>>,
     pub holds: HashMap<Pid, Hold>,
-    /// Set while a hold waits for nothing but its first thread.
-    pub again: Option<Alarm>,
+    /// When holds are to be looked at again that wait for threads.
+    pub again: Option<(Instant, Alarm)>,
     pub followed: Followed,
     pub mailbox: Arc<Mailbox>,
 }
@@ -389,11 +389,14 @@ impl Waiting {
         });
     }
 
-    /// Wakes the tracer in a moment, to look at its holds again.
-    pub fn look_again(&mut self) {
-        self.again = Alarm::new().ok();
-        if let Some(alarm) = &mut self.again {
-            let _ = alarm.set(A_MOMENT);
+    /// Wakes the tracer after this time, to look at its holds again.
+    pub fn look_again(&mut self, after: Duration) {
+        let when = Instant::now() + after;
+        if self.again.as_ref().is_none_or(|(before, _)| when < *before)
+            && let Ok(mut alarm) = Alarm::new()
+        {
+            let _ = alarm.set(after);
+            self.again = Some((when, alarm));
         }
     }
 
@@ -427,8 +430,13 @@ impl Control for Waiting {
     }
 
     fn hold(&mut self, pid: Pid) -> Result<Held, NotHeld> {
-        if let Some(errno) = self.holds.get(&pid).and_then(|hold| hold.failed) {
-            return Err(NotHeld::Failed(errno));
+        if let Some(hold) = self.holds.get(&pid) {
+            if hold.late {
+                return Err(NotHeld::Stuck);
+            }
+            if let Some(errno) = hold.failed {
+                return Err(NotHeld::Failed(errno));
+            }
         }
         let status = Status::read(pid).map_err(|error| NotHeld::by(pid, &error))?;
         let dying = match self.holds.contains_key(&pid) {

@@ -97,3 +97,18 @@ fn the_sigcont_of_the_hand_over_is_passed_over_until_its_thread_has_run() {
     assert_eq!(outcome.out(), "0\n", "{said}");
     nothing_is_left_of(&world);
 }
+
+#[test]
+fn a_thread_that_does_not_stop_keeps_the_others_for_a_limited_time() {
+    let world = World::new();
+    let program = world.fixture("vforks", &[]).display().to_string();
+    let flag = world.path("flag").display().to_string();
+    let script = format!("{program} {flag}; echo $?");
+    let options = ["--on", "crash", "-m", "basename=vforks", "--debugger", "gdb-backtrace"];
+    let outcome = world.debug_sh(&[&options[..], &["--in", "background"]].concat(), &script);
+    assert_eq!(outcome.out(), "134\n", "{}", outcome.stderr);
+    let said = "not held, one of its threads does not stop";
+    let crash = |line: &&str| line.contains("is about to die of SIGABRT") && line.contains(said);
+    assert_eq!(outcome.stderr.lines().filter(crash).count(), 1, "{}", outcome.stderr);
+    nothing_is_left_of(&world);
+}
