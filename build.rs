@@ -48,7 +48,9 @@ mod ebpf {
             builder
         };
         compile("exec.bpf.o", &[]);
-        // Named as the other is, since the generated names come from there.
+        // Named as the first is, since the generated names come from there.
+        let _ = fs::create_dir(out.join("old"));
+        compile("old/exec.bpf.o", &["-DNO_BPF_LOOP"]);
         let _ = fs::create_dir(out.join("late"));
         let mut late = compile("late/exec.bpf.o", &["-DREADS_LATE"]);
         if let Err(error) = late.generate(out.join("exec.skel.rs")) {
@@ -59,7 +61,7 @@ mod ebpf {
         }
     }
 
-    /// The programs and maps of both objects have the same names, so that one skeleton can open either: which,
+    /// The programs and maps of all objects have the same names, so that one skeleton can open any: which,
     /// src/source/ebpf.rs says.
     fn choose_object(out: &Path) -> Result<(), Box<dyn std::error::Error>> {
         let path = out.join("exec.skel.rs");

@@ -144,41 +144,30 @@ __noinline u32 gather(u64 address)
     return 0;
 }
 
-/* Gathers at most TURNS strings; whether there is none left. */
-__noinline u32 vector_turns(void)
+/* Gathers the next string. */
+static __always_inline u32 vector_turn(void)
 {
     struct scratch *scratch = scratch_of_cpu();
     if (!scratch)
         return 1;
     struct vector *vector = &scratch->vector;
-    for (u32 i = 0; i < TURNS; i++) {
-        u64 address = 0;
-        long failed;
-        if (vector->compat) {
-            u32 narrow = 0;
-            failed = bpf_probe_read_user(&narrow, sizeof narrow, (void *)vector->next);
-            address = narrow;
-        } else {
-            failed = bpf_probe_read_user(&address, sizeof address, (void *)vector->next);
-        }
-        if (failed)
-            vector->flags |= FLAG_POINTER_UNREADABLE;
-        if (failed || !address)
-            return 1;
-        vector->next += vector->compat ? 4 : 8;
-        if (gather(address))
-            return 1;
+    u64 address = 0;
+    long failed;
+    if (vector->compat) {
+        u32 narrow = 0;
+        failed = bpf_probe_read_user(&narrow, sizeof narrow, (void *)vector->next);
+        address = narrow;
+    } else {
+        failed = bpf_probe_read_user(&address, sizeof address, (void *)vector->next);
     }
-    return 0;
+    if (failed)
+        vector->flags |= FLAG_POINTER_UNREADABLE;
+    vector->next += vector->compat ? 4 : 8;
+    vector->ended = failed || !address || gather(address);
+    return vector->ended;
 }
 
-__noinline u32 vector_blocks(void)
-{
-    for (u32 i = 0; i < TURNS; i++)
-        if (vector_turns())
-            return 1;
-    return 0;
-}
+DEFINE_LOOP(gather_all, vector_turn, MAX_STRINGS)
 
 /* Sends the strings of a vector, and how many bytes they are. */
 __noinline u64 tell_vector(u64 address, u32 kind, u32 compat)
@@ -192,10 +181,8 @@ __noinline u64 tell_vector(u64 address, u32 kind, u32 compat)
     vector->kind = kind;
     vector->compat = compat;
     if (address) {
-        u32 ended = 0;
-        for (u32 i = 0; i < MAX_STRINGS / TURNS / TURNS && !ended; i++)
-            ended = vector_blocks();
-        if (!ended)
+        gather_all();
+        if (!vector->ended)
             vector->flags |= FLAG_TOO_MANY_ITEMS;
     }
     if (vector->fill || vector->flags)

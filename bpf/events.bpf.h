@@ -18,17 +18,18 @@ struct counters counters = {};
    had since 5.12 only, is refused before. */
 #define ADD_ONE(number) ((void)__atomic_fetch_add(&(number), 1, __ATOMIC_RELAXED))
 
-/* Set by userspace as long as it looks by itself from time to time. */
+/* 1 as long as userspace looks by itself from time to time, else 0. */
 u8 looks = 0;
 
-/* Whether userspace is to be woken for a record that can wait. */
+/* Whether userspace is to be woken for a record that can wait. Without a branch, of which the verifier would follow
+   both sides. */
 static __always_inline u64 when_full(void)
 {
-    if (!looks)
-        return BPF_RB_FORCE_WAKEUP;
-    /* BPF_RB_AVAIL_DATA */
-    return bpf_ringbuf_query(&events, 0) > event_room / 4 ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP;
+    u64 available = bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA);
+    u64 wakes = (looks ^ 1) | (event_room / 4 - available) >> 63;
+    return BPF_RB_NO_WAKEUP + wakes;
 }
+_Static_assert(BPF_RB_NO_WAKEUP + 1 == BPF_RB_FORCE_WAKEUP, "the flags are one apart");
 
 /* The head of a record that belongs to the exec at hand. */
 static __always_inline void begin_record(struct event_header *header, struct exec *exec, u32 kind, u32 flags)

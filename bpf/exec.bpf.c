@@ -8,6 +8,7 @@
 
 #include "interface.h"
 #include "scratch.bpf.h"
+#include "loop.bpf.h"
 #include "events.bpf.h"
 #include "tree.bpf.h"
 #include "filter.bpf.h"

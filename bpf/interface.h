@@ -20,7 +20,8 @@ enum limit {
     MAX_TEXT = 1 << 16,         /* a path, in bytes */
     MAX_PATH_NAMES = 1 << 16,   /* and in names */
     MAX_GROUPS = 32,            /* of a process, beside its gids */
-    MAX_FD_WORDS = 64 * 64 * 64, /* of 64 descriptors each: 2 MiB of bits */
+    MAX_FD_TURNS = 1 << 22, /* descriptors, and words of 64 bits that say which are open */
+    MAX_CGROUPS = 64 * 64,      /* in a path */
 };
 
 /* What a test looks at. */

@@ -26,6 +26,7 @@ enum {
     BPF_ANY = 0,
     BPF_F_NO_PREALLOC = 1,
     BPF_F_MMAPABLE = 1 << 10,
+    BPF_RB_AVAIL_DATA = 0,
     BPF_RB_NO_WAKEUP = 1,
     BPF_RB_FORCE_WAKEUP = 2,
     BPF_MAP_TYPE_HASH = 1,

@@ -56,11 +56,21 @@ extern int bpf_task_work_schedule_signal(struct task_struct *task, struct bpf_ta
                                          task_work callback) __ksym __weak;
 extern int bpf_copy_from_user_str(void *to, u32 size, const void *from, u64 flags) __ksym __weak;
 
-static __always_inline void flush_late(struct late *late, u32 kind, u32 flags)
+static __always_inline u32 slot_of(s32 tid)
 {
+    return tid & (LATE_SLOTS - 1);
+}
+
+/* Sends what was gathered of a thread's call. A global function, which the verifier follows once. */
+__noinline u32 send_late(s32 tid, u32 kind, u32 flags)
+{
+    u32 slot = slot_of(tid);
+    struct late *late = bpf_map_lookup_elem(&late_calls, &slot);
+    if (!late)
+        return 1;
     u64 len = late->fill;
     if (len > LATE_ROOM)
-        return;
+        return 1;
     flags |= late->flags;
     late->flags = 0;
     begin_record(&late->event.header, &late->call.exec, EVENT_STRING, flags);
@@ -70,6 +80,12 @@ static __always_inline void flush_late(struct late *late, u32 kind, u32 flags)
     send(&late->call.exec, &late->event, sizeof late->event + len, sizeof late->event + LATE_ROOM);
     late->len += len;
     late->fill = 0;
+    return 0;
+}
+
+static __always_inline void flush_late(struct late *late, u32 kind, u32 flags)
+{
+    send_late(late->tid, kind, flags);
 }
 
 /* Gathers a string, piece by piece. */
@@ -163,7 +179,7 @@ static int finish_late(struct bpf_map *map, void *key, void *value)
 /* Has the strings of a failed call read in time; whether that will be done. */
 static __always_inline int read_late(struct call *call, s32 tid, s64 result)
 {
-    u32 slot = tid & (LATE_SLOTS - 1);
+    u32 slot = slot_of(tid);
     struct late *late = bpf_map_lookup_elem(&late_calls, &slot);
     /* Of threads on several CPUs that want the slot one gets it. */
     if (!late || !__sync_bool_compare_and_swap(&late->tid, 0, tid))

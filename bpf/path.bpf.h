@@ -1,5 +1,5 @@
 /* Paths of files, as /proc would show them to tracexec, and of control groups: from the last name to the
-   first, each with its NUL byte, for userspace to turn around. The loops nest as in filter.bpf.h. */
+   first, each with its NUL byte, for userspace to turn around. */
 #ifndef TRACEXEC_PATH_BPF_H
 #define TRACEXEC_PATH_BPF_H
 
@@ -40,47 +40,36 @@ static __always_inline int is_own_root(struct dentry *dentry, struct mount *moun
            BPF_CORE_READ(dentry, d_inode, i_ino) == own_root_inode;
 }
 
-/* Goes up by at most TURNS names or mounts. */
-__noinline u32 walk_turns(void)
+/* Goes up by one name or mount. */
+static __always_inline u32 walk_turn(void)
 {
     struct scratch *scratch = scratch_of_cpu();
     if (!scratch)
-        return 0;
+        return 1;
     struct walk *walk = &scratch->walk;
-    for (u32 i = 0; i < TURNS; i++) {
-        if (walk->ended)
-            break;
-        struct dentry *dentry = (void *)walk->at_dentry;
-        struct mount *mount = (void *)walk->at_mount;
-        if (dentry == BPF_CORE_READ(mount, mnt.mnt_root)) {
-            struct mount *above = BPF_CORE_READ(mount, mnt_parent);
-            if (!above || above == mount || is_own_root(dentry, mount)) {
-                walk->ended = 1;
-                break;
-            }
-            walk->at_dentry = (u64)BPF_CORE_READ(mount, mnt_mountpoint);
-            walk->at_mount = (u64)above;
-            continue;
-        }
-        struct dentry *parent = BPF_CORE_READ(dentry, d_parent);
-        if (!parent || parent == dentry || is_own_root(dentry, mount)) {
+    struct dentry *dentry = (void *)walk->at_dentry;
+    struct mount *mount = (void *)walk->at_mount;
+    if (dentry == BPF_CORE_READ(mount, mnt.mnt_root)) {
+        struct mount *above = BPF_CORE_READ(mount, mnt_parent);
+        if (!above || above == mount || is_own_root(dentry, mount)) {
             walk->ended = 1;
-            break;
-        }
-        if (!add_name(scratch, walk, BPF_CORE_READ(dentry, d_name.name)))
-            walk->ended = 1;
-        walk->at_dentry = (u64)parent;
-    }
-    return walk->ended;
-}
-
-__noinline u32 walk_blocks(void)
-{
-    for (u32 i = 0; i < TURNS; i++)
-        if (walk_turns())
             return 1;
+        }
+        walk->at_dentry = (u64)BPF_CORE_READ(mount, mnt_mountpoint);
+        walk->at_mount = (u64)above;
+        return 0;
+    }
+    struct dentry *parent = BPF_CORE_READ(dentry, d_parent);
+    if (!parent || parent == dentry || is_own_root(dentry, mount) ||
+        !add_name(scratch, walk, BPF_CORE_READ(dentry, d_name.name))) {
+        walk->ended = 1;
+        return 1;
+    }
+    walk->at_dentry = (u64)parent;
     return 0;
 }
+
+DEFINE_LOOP(walk_up, walk_turn, MAX_PATH_NAMES)
 
 /* The path of a file, given by its dentry and its mount; its text begins at `at` behind TEXT_AT. */
 __noinline u32 walk_from(u64 at_dentry, u64 at_mnt, u32 at)
@@ -106,11 +95,10 @@ __noinline u32 walk_from(u64 at_dentry, u64 at_mnt, u32 at)
         return 0;
     }
     walk->deleted = !BPF_CORE_READ(dentry, d_hash.pprev) && dentry != BPF_CORE_READ(mnt, mnt_root);
-    for (u32 i = 0; i < MAX_PATH_NAMES / TURNS / TURNS; i++)
-        if (walk_blocks())
-            return 0;
-    walk->flags |= FLAG_TOO_MANY_ITEMS | FLAG_POSSIBLE_TRUNCATION;
-    return 1;
+    walk_up();
+    if (!walk->ended)
+        walk->flags |= FLAG_TOO_MANY_ITEMS | FLAG_POSSIBLE_TRUNCATION;
+    return 0;
 }
 
 #endif

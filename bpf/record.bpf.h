@@ -14,10 +14,12 @@ const volatile u8 records_cgroup = 0;
 /* Of the program's strings, what one record carries. */
 #define STRING_CHUNK (1 << 16)
 
-/* Sends a part of the process's memory. */
-__noinline u32 tell_chunk(u64 from, u64 len, u32 kind)
+/* Sends a part of the process's memory, no more than fits one record. */
+__noinline u32 tell_chunk(u64 from, u64 left, u32 kind)
 {
     struct scratch *scratch = scratch_of_cpu();
+    u64 len = left < STRING_CHUNK ? left : STRING_CHUNK;
+    asm volatile("" : "+r"(len));
     if (!scratch || len > STRING_CHUNK)
         return 1;
     struct string_event *event = (void *)(scratch->bytes + TEXT_AT - sizeof *event);
@@ -34,15 +36,14 @@ __noinline u32 tell_chunk(u64 from, u64 len, u32 kind)
     return flags;
 }
 
-/* Sends a block of strings as it lies in the process's memory. */
-static __always_inline u64 tell_block(u64 start, u64 end, u32 kind)
+/* Sends a block of strings as it lies in the process's memory; its length. */
+__noinline u64 tell_block(u64 start, u64 end, u32 kind)
 {
     for (u32 i = 0; i < MAX_BLOCK / STRING_CHUNK; i++) {
         u64 from = start + (u64)i * STRING_CHUNK;
         if (from >= end)
             break;
-        u64 left = end - from;
-        tell_chunk(from, left < STRING_CHUNK ? left : STRING_CHUNK, kind);
+        tell_chunk(from, end - from, kind);
     }
     return end - start;
 }
@@ -86,6 +87,21 @@ static __always_inline struct kernfs_node *above(struct kernfs_node *node)
     return (void *)BPF_CORE_READ(old, parent);
 }
 
+/* Goes up by one control group. */
+static __always_inline u32 cgroup_turn(void)
+{
+    struct scratch *scratch = scratch_of_cpu();
+    if (!scratch)
+        return 1;
+    struct walk *walk = &scratch->walk;
+    struct kernfs_node *node = (void *)walk->at_dentry, *parent = above(node);
+    walk->ended = !node || !parent || !add_name(scratch, walk, BPF_CORE_READ(node, name));
+    walk->at_dentry = (u64)parent;
+    return walk->ended;
+}
+
+DEFINE_LOOP(walk_cgroups, cgroup_turn, MAX_CGROUPS)
+
 /* Sends the path of the control group, of version 2. */
 __noinline u32 tell_cgroup(void)
 {
@@ -95,16 +111,10 @@ __noinline u32 tell_cgroup(void)
         return 1;
     struct walk *walk = &scratch->walk;
     __builtin_memset(walk, 0, sizeof *walk);
-    struct kernfs_node *node = BPF_CORE_READ(task, cgroups, dfl_cgrp, kn);
-    for (u32 i = 0; i < TURNS; i++) {
-        struct kernfs_node *parent = above(node);
-        if (!node || !parent)
-            return tell_walked(PATH_CGROUP, 0);
-        if (!add_name(scratch, walk, BPF_CORE_READ(node, name)))
-            break;
-        node = parent;
-    }
-    walk->flags |= FLAG_POSSIBLE_TRUNCATION;
+    walk->at_dentry = (u64)BPF_CORE_READ(task, cgroups, dfl_cgrp, kn);
+    walk_cgroups();
+    if (!walk->ended)
+        walk->flags |= FLAG_TOO_MANY_ITEMS | FLAG_POSSIBLE_TRUNCATION;
     return tell_walked(PATH_CGROUP, 0);
 }
 
@@ -150,63 +160,58 @@ __noinline u32 tell_fd(u64 address, u32 number, u32 close_on_exec)
     return 0;
 }
 
-/* Sends the descriptors that one word of bits tells of. */
-__noinline u32 tell_fd_word(u32 word)
+/* Sends the next descriptor of a word of bits, or goes to the next word. */
+static __always_inline u32 fd_turn(void)
 {
-    struct task_struct *task = (void *)bpf_get_current_task();
-    struct fdtable *table = BPF_CORE_READ(task, files, fdt);
-    unsigned long open = 0, closing = 0;
-    bpf_probe_read_kernel(&open, sizeof open, BPF_CORE_READ(table, open_fds) + word);
-    bpf_probe_read_kernel(&closing, sizeof closing, BPF_CORE_READ(table, close_on_exec) + word);
-    struct file **files = BPF_CORE_READ(table, fd);
-    for (u32 bit = 0; bit < 64; bit++) {
-        if (!(open >> bit))
-            break;
-        if (!(open >> bit & 1))
-            continue;
-        u32 number = word * 64 + bit;
-        struct file *file = 0;
-        bpf_probe_read_kernel(&file, sizeof file, files + number);
-        /* A number may be taken before its file is there. */
-        if (file)
-            tell_fd((u64)file, number, closing >> bit & 1);
+    struct scratch *scratch = scratch_of_cpu();
+    if (!scratch)
+        return 1;
+    struct table *table = &scratch->table;
+    if (!table->open) {
+        table->ended = table->next == table->words;
+        if (table->ended)
+            return 1;
+        u64 at = table->next * sizeof table->open;
+        bpf_probe_read_kernel(&table->open, sizeof table->open, (void *)(table->open_at + at));
+        bpf_probe_read_kernel(&table->closing, sizeof table->closing, (void *)(table->closing_at + at));
+        table->next++;
+        return 0;
     }
+    u64 lowest = table->open & -table->open;
+    u32 number = (table->next - 1) * 64 + __builtin_popcountll(lowest - 1);
+    table->open ^= lowest;
+    struct file *file = 0;
+    bpf_probe_read_kernel(&file, sizeof file, (struct file **)table->files_at + number);
+    /* A number may be taken before its file is there. */
+    if (file)
+        tell_fd((u64)file, number, (table->closing & lowest) != 0);
     return 0;
 }
 
-/* Sends those of at most TURNS * TURNS words. In one loop: the kernel allows eight calls within each other. */
-__noinline u32 tell_fd_words(u32 first, u32 words)
-{
-    for (u32 i = 0; i < TURNS * TURNS; i++) {
-        if (first + i >= words)
-            break;
-        tell_fd_word(first + i);
-    }
-    return 0;
-}
+DEFINE_LOOP(tell_table, fd_turn, MAX_FD_TURNS)
 
 /* Sends all descriptors of the process. */
-__noinline u32 tell_fds(void)
+static __always_inline void tell_fds(void)
 {
     struct scratch *scratch = scratch_of_cpu();
     struct task_struct *task = (void *)bpf_get_current_task();
-    struct fdtable *table = BPF_CORE_READ(task, files, fdt);
+    struct fdtable *fdt = BPF_CORE_READ(task, files, fdt);
     u32 most = 0;
     if (!scratch)
-        return 1;
-    if (!table || bpf_core_read(&most, sizeof most, &table->max_fds)) {
+        return;
+    if (!fdt || bpf_core_read(&most, sizeof most, &fdt->max_fds)) {
         scratch->exec.flags |= FLAG_FDS_UNREADABLE;
-        return 1;
+        return;
     }
-    u32 words = (most + 63) / 64;
-    if (words > MAX_FD_WORDS)
+    struct table *table = &scratch->table;
+    __builtin_memset(table, 0, sizeof *table);
+    table->files_at = (u64)BPF_CORE_READ(fdt, fd);
+    table->open_at = (u64)BPF_CORE_READ(fdt, open_fds);
+    table->closing_at = (u64)BPF_CORE_READ(fdt, close_on_exec);
+    table->words = (most + 63) / 64;
+    tell_table();
+    if (!table->ended)
         scratch->exec.flags |= FLAG_TOO_MANY_ITEMS;
-    for (u32 i = 0; i < MAX_FD_WORDS / TURNS / TURNS; i++) {
-        if (i * TURNS * TURNS >= words)
-            break;
-        tell_fd_words(i * TURNS * TURNS, words);
-    }
-    return 0;
 }
 
 /* Whether somebody else has sent it a SIGSTOP that is on its way. */
@@ -223,7 +228,7 @@ const volatile s32 own_tracer = 0;
 __noinline u32 is_followed(void)
 {
     struct task_struct *task = (void *)bpf_get_current_task();
-    return own_tracer && seen_number(BPF_CORE_READ(task, parent, thread_pid)) == own_tracer;
+    return own_tracer && seen_number((u64)BPF_CORE_READ(task, parent, thread_pid)) == own_tracer;
 }
 
 /* Whether somebody else traces it. What tracexec follows it lets go at this exec. */

@@ -86,6 +86,19 @@ struct vector {
     u32 kind;
     u32 compat;
     u32 flags; /* of what was gathered */
+    u32 ended;
+};
+
+/* The descriptors of a process, as they are passed through. */
+struct table {
+    u64 files_at;
+    u64 open_at; /* bits that say which are open */
+    u64 closing_at;
+    u64 open; /* of the word at hand, those that are still to be told */
+    u64 closing;
+    u32 next; /* word */
+    u32 words;
+    u32 ended;
     u32 padding;
 };
 
@@ -96,6 +109,7 @@ struct scratch {
     struct kin kin;
     struct walk walk;
     struct vector vector;
+    struct table table;
     u64 ids; /* how many this CPU has given out */
 };
 

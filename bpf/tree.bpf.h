@@ -51,12 +51,18 @@ struct {
     __type(value, struct name);
 } names SEC(".maps");
 
+#define FIRST_NAMESPACE 0xeffffffc /* PROC_PID_INIT_INO of the kernel */
+
 /* As many pid namespaces are looked through; the kernel's MAX_PID_NS_LEVEL. */
 #define NAMESPACES 32
 
 /* A task's number as tracexec sees it, 0 if it is in no namespace of ours. */
-static __always_inline s32 seen_number(struct pid *pid)
+__noinline s32 seen_number(u64 address)
 {
+    struct pid *pid = (void *)address;
+    /* Nothing is outside of the first namespace; the loop is then cut out before it is verified. */
+    if (own_namespace == FIRST_NAMESPACE)
+        return BPF_CORE_READ(pid, numbers[0].nr);
     u32 level = BPF_CORE_READ(pid, level);
     for (u32 i = 0; i <= NAMESPACES; i++) {
         struct upid upid = {};
@@ -71,7 +77,7 @@ static __always_inline s32 seen_number(struct pid *pid)
 /* The same of a task's process. */
 static __always_inline s32 own_view(struct task_struct *task)
 {
-    return seen_number(BPF_CORE_READ(task, group_leader, thread_pid));
+    return seen_number((u64)BPF_CORE_READ(task, group_leader, thread_pid));
 }
 
 #define SIGNAL_GROUP_EXIT 4 /* in signal_struct's flags: all threads end with one status */
@@ -92,8 +98,6 @@ static __always_inline u32 is_new_thread(struct task_struct *task, s32 child)
     }
     return 0;
 }
-
-#define FIRST_NAMESPACE 0xeffffffc /* PROC_PID_INIT_INO of the kernel */
 
 /* A new process's id as tracexec sees it. */
 static __always_inline s32 seen_child(struct task_struct *task, s32 child)

@@ -25,7 +25,10 @@ mod skeleton {
     /// The programs without what needs a kernel's function (bpf/late.bpf.h): to find one, libbpf reads all that
     /// the kernel tells of its types, which takes a fifth of the start.
     pub static PLAIN: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/exec.bpf.o"));
-    /// With it.
+    /// The same for kernels without bpf_loop (bpf/loop.bpf.h), which takes the verifier longer. They refuse the
+    /// address of a loop's body even where it is never used.
+    pub static OLD: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/old/exec.bpf.o"));
+    /// With a kernel's function.
     pub static LATE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/late/exec.bpf.o"));
 
     thread_local! {

@@ -22,6 +22,7 @@ mod kin;
 mod moments_traced;
 mod programs;
 mod record;
+mod start;
 mod storm;
 mod system;
 

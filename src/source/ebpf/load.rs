@@ -9,7 +9,9 @@ use std::path::Path;
 use libbpf_rs::btf::Btf;
 use libbpf_rs::btf::types::Func;
 use libbpf_rs::skel::{OpenSkel, SkelBuilder};
-use libbpf_rs::{Link, MapCore, MapFlags, OpenObject, PrintLevel, ProgramMut};
+use libbpf_rs::{
+    Link, MapCore, MapFlags, OpenObject, PrintLevel, ProgramMut, ProgramType, libbpf_sys,
+};
 
 use super::Aim;
 use super::layout;
@@ -47,6 +49,11 @@ fn reads_late() -> bool {
     types.is_ok_and(|types| {
         TASK_WORK.into_iter().any(|name| types.type_by_name::<Func<'_>>(name).is_some())
     })
+}
+
+/// Whether the kernel has bpf_loop: Linux 5.17 and later.
+fn has_bpf_loop() -> bool {
+    ProgramType::Tracepoint.is_helper_supported(libbpf_sys::BPF_FUNC_loop).unwrap_or(false)
 }
 
 /// The programs, in the kernel.
@@ -90,7 +97,11 @@ pub fn load<'object>(
         builder.object_builder_mut().btf_custom_path(path).map_err(refused("open"))?;
     }
     let late = aim.calls() && reads_late();
-    skeleton::OBJECT.set(if late { skeleton::LATE } else { skeleton::PLAIN });
+    skeleton::OBJECT.set(match late {
+        true => skeleton::LATE,
+        false if has_bpf_loop() => skeleton::PLAIN,
+        false => skeleton::OLD,
+    });
     let mut open = builder.open(object).map_err(refused("open"))?;
     if let Some(data) = open.maps.rodata_data.as_deref_mut() {
         data.test_count = lowered.tests.len() as u32;
@@ -247,11 +258,11 @@ impl Programs<'_> {
 }
 
 fn recursion_misses(program: i32) -> u64 {
-    let mut info = libbpf_rs::libbpf_sys::bpf_prog_info::default();
+    let mut info = libbpf_sys::bpf_prog_info::default();
     let mut len = size_of_val(&info) as u32;
     // SAFETY: the kernel writes at most `len` bytes to a structure of that size.
     let failed = unsafe {
-        libbpf_rs::libbpf_sys::bpf_obj_get_info_by_fd(program, (&raw mut info).cast(), &raw mut len)
+        libbpf_sys::bpf_obj_get_info_by_fd(program, (&raw mut info).cast(), &raw mut len)
     };
     if failed == 0 { info.recursion_misses } else { 0 }
 }

@@ -1,0 +1,53 @@
+//! What a user waits for before COMMAND starts.
+
+use std::fs;
+use std::process::Stdio;
+
+use crate::support::typed::nothing_is_left_of;
+use crate::support::{World, ebpf, feed, finish};
+
+/// The instructions that the verifier has followed for the programs of a running tracexec. Linux 5.16 and later
+/// say it.
+fn verified(tracexec: i32) -> Option<u32> {
+    let infos = fs::read_dir(format!("/proc/{tracexec}/fdinfo")).unwrap().flatten();
+    let infos = infos.filter_map(|info| fs::read_to_string(info.path()).ok());
+    let numbers = infos.filter_map(|info| {
+        info.lines().find_map(|line| line.strip_prefix("verified_insns:")?.trim().parse().ok())
+    });
+    numbers.fold(None, |sum, number: u32| Some(sum.unwrap_or(0) + number))
+}
+
+/// The verifier's work is what makes a start slow, and their number does not depend on how busy the machine is.
+#[test]
+fn the_verifier_has_little_to_follow() {
+    if !ebpf::available() {
+        return;
+    }
+    let many =
+        (1..=5).map(|i| format!("argv[{i}]=q{i} or argv~r{i}.*s or comm=t{i} or argc>90{i}"));
+    let many = format!("uid=4242 and (argv[-1]=x or {})", many.collect::<Vec<_>>().join(" or "));
+    for (most, words) in [
+        (15_000, &["debug", "--hold", "-m", "argv~needle"][..]),
+        (30_000, &["debug", "--hold", "-m", &many]),
+        (20_000, &["debug", "--list", "-m", "argc>99"]),
+        (25_000, &["debug", "--list", "-m", "fd[0]=/none and env[NONE] and cgroup endswith /none"]),
+        (20_000, &["debug", "--list", "--system", "-m", "gid=4242 and argc>99"]),
+        (25_000, &["log", "--backend", "ebpf", "-o", "/dev/null"]),
+        (30_000, &["collect", "--backend", "ebpf", "-F", "json", "-o", "/dev/null"]),
+    ] {
+        let world = World::new();
+        let mut command = world.tracexec(words);
+        command.args(["--", "sh", "-c", "echo begun >&2; read _"]).stdin(Stdio::piped());
+        let mut session = world.start(command);
+        session.stderr_line("begun");
+        let number = verified(session.pid());
+        feed(&mut session, b"\n");
+        let outcome = finish(session);
+        assert_eq!(outcome.code(), 0, "{words:?}: {}", outcome.stderr);
+        nothing_is_left_of(&world);
+        match number {
+            None => return eprintln!("not tried: this kernel does not say what it has verified"),
+            Some(number) => assert!(number < most, "{words:?}: {number} instructions"),
+        }
+    }
+}
