@@ -110,7 +110,7 @@ fn covering(mounts: &[Mount], path: &Path) -> Option<usize> {
 
 /// The mounts that a process sees; their points as /proc shows paths.
 fn mounts(pid: Pid, root: &Path) -> std::io::Result<Vec<Mount>> {
-    let text = fs::read(path(pid, "mountinfo"))?;
+    let text = super::read(pid, "mountinfo")?;
     Ok(text.split(|&byte| byte == b'\n').filter_map(|line| mount(line, root)).collect())
 }
 

@@ -14,6 +14,7 @@ use tempfile::TempPath;
 use super::target::{self, Target, cannot_write};
 use crate::caller;
 use crate::escape;
+use crate::files;
 use crate::outlet::Outlet;
 use crate::procfs::umask;
 use crate::report::Trouble;
@@ -104,7 +105,7 @@ impl Beside {
             target::can_be_replaced(&becomes)?;
         }
         let mode = before.as_ref().map_or(0o666, |before| before.permissions().mode() & 0o777);
-        let folder = File::open(target::folder(&becomes))?;
+        let folder = files::open_folder(target::folder(&becomes))?;
         let (file, name) = match kind {
             Kind::Derived => (tempfile::tempfile_in(held(&folder))?, None),
             _ => {

@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::absolute;
 use super::line::Line;
 use crate::escape;
+use crate::files;
 use crate::report::Trouble;
 
 /// What makes an entry the same as another: its folder, its file and its output.
@@ -34,12 +35,15 @@ struct Entry {
     command: Option<String>,
 }
 
+/// The most that is read of a compilation database, in bytes.
+const LARGEST: u64 = 1 << 30;
+
 impl Before {
     /// Reads the file that is to be replaced. Where all is to begin anew, only whether it is there counts.
     pub fn read(file: Option<&Path>, fresh: bool) -> Result<Before, Trouble> {
         let Some(file) = file else { return Ok(Before::default()) };
         let shown = escape::word(file.as_os_str().as_bytes());
-        let text = fs::read(file)
+        let text = files::read(file, LARGEST)
             .map_err(|error| Trouble::new(format!("cannot read {shown} to add to it: {error}")))?;
         if fresh || text.is_empty() {
             return Ok(Before { entries: Vec::new(), there: !text.is_empty() });
