@@ -13,6 +13,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::SigSet;
 use nix::sys::signalfd::SignalFd;
 use nix::unistd::pipe2;
 
@@ -32,16 +33,21 @@ static LINK: OnceLock<Link> = OnceLock::new();
 /// Goes on in a child, if that can be. For a process of one thread.
 pub fn split() {
     let Ok((ours, theirs)) = pipe2(OFlag::O_CLOEXEC) else { return };
+    let Ok(mask) = SigSet::thread_get_mask() else { return };
+    // Before there is a child, so that none of them ends us alone.
+    let Ok(signals) = session::signals_on_descriptor() else { return };
     match sys::fork_successor() {
         Ok(Some(child)) => {
             drop(theirs);
-            serve(child, File::from(ours))
+            serve(child, File::from(ours), &signals)
         }
         Ok(None) => {
             let _ = LINK.set(Link { front: theirs.into(), stays_for: OnceLock::new() });
         }
         Err(_) => {}
     }
+    // What goes on here has its own descriptor for them, and COMMAND is to have the mask that we were given.
+    let _ = mask.thread_set_mask();
 }
 
 /// Whether what COMMAND leaves behind need not be waited for.
@@ -74,19 +80,16 @@ pub fn leave(status: u8) {
 }
 
 /// The parent's part.
-fn serve(child: Pid, mut answer: File) -> ! {
+fn serve(child: Pid, mut answer: File, signals: &SignalFd) -> ! {
     // Were it ignored, the child's status would be lost.
     sys::default_sigchld();
-    // Without it a signal ends us, and with us the child.
-    let signals = session::signals_on_descriptor().ok();
     loop {
         let interest = |fd| PollFd::new(fd, PollFlags::POLLIN);
-        let mut fds = vec![interest(answer.as_fd())];
-        fds.extend(signals.iter().map(|signals| interest(signals.as_fd())));
+        let mut fds = [interest(answer.as_fd()), interest(signals.as_fd())];
         // EINTR is as good as a wake-up.
         let _ = poll(&mut fds, PollTimeout::NONE);
         let is_told = fds[0].any().unwrap_or(false);
-        while let Some(Ok(Some(info))) = signals.as_ref().map(SignalFd::read_signal) {
+        while let Ok(Some(info)) = signals.read_signal() {
             let signal = info.ssi_signo as i32;
             // Keys of the terminal reach the child by themselves; that the terminal is gone may be told to us alone.
             if info.ssi_code != libc::SI_KERNEL || signal == libc::SIGHUP {
