@@ -189,7 +189,10 @@ impl Drop for Seized {
 }
 
 fn is_dead(tid: Pid) -> bool {
-    procfs::Stat::read(tid).map_or(true, |stat| matches!(stat.state, b'Z' | b'X'))
+    match procfs::Stat::read(tid) {
+        Ok(stat) => matches!(stat.state, b'Z' | b'X'),
+        Err(error) => procfs::says_gone(tid, &error),
+    }
 }
 
 fn wait_until_stopped(tid: Pid) -> Result<(), DumpError> {
@@ -197,7 +200,8 @@ fn wait_until_stopped(tid: Pid) -> Result<(), DumpError> {
     loop {
         match procfs::Stat::read(tid) {
             Ok(stat) if matches!(stat.state, b'T' | b't' | b'Z' | b'X') => return Ok(()),
-            Err(_) => return Ok(()),
+            Err(error) if procfs::says_gone(tid, &error) => return Ok(()),
+            Err(error) => return Err(DumpError::Read("its state", error)),
             Ok(_) if Instant::now() >= deadline => return Err(DumpError::Running(tid)),
             Ok(_) => std::thread::sleep(Duration::from_micros(200)),
         }

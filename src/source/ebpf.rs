@@ -131,7 +131,7 @@ impl EbpfSource {
         judge: impl Judge + 'static,
         tell: impl Fn(SourceEvent) + Send + 'static,
     ) -> Result<Started, Trouble> {
-        roots::check(&watched.pids)?;
+        let pidfds = roots::check(&watched.pids)?;
         let mut lowered = Lowered::new(filter, !watched.system, watched.aim.records());
         let mut aim = watched.aim;
         let adopter = watched.adopter.map(Arc::new);
@@ -191,7 +191,7 @@ impl EbpfSource {
                         judge,
                         tell,
                     }
-                    .run(watched.command, watched.pids);
+                    .run(watched.command, (&watched.pids, pidfds));
                 }
             })
             .map_err(|error| {

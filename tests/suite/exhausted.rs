@@ -179,3 +179,28 @@ fn a_rerun_gives_descriptors_beyond_the_soft_limit_and_keeps_that() {
     assert_eq!(lines.next(), Some("50 4000"), "{out}{}", outcome.stderr);
     assert!(lines.any(|line| line == "100"), "{out}{}", outcome.stderr);
 }
+
+/// Their ends would go unseen, and the session with them.
+#[test]
+fn processes_that_cannot_be_watched_are_an_error_before_anything_begins() {
+    if crate::support::BACKEND != "ebpf" {
+        return;
+    }
+    let world = World::new();
+    let start = |_| {
+        let mut command = Command::new("sleep");
+        command.arg("1000");
+        world.prepare(&mut command);
+        world.start(command)
+    };
+    let sleeps: Vec<_> = (0..MATCHES).map(start).collect();
+    let mut command = world.tracexec(["debug", "--hold", "-m", "basename=none"]);
+    for sleep in &sleeps {
+        command.arg("-p").arg(sleep.pid().to_string());
+    }
+    limit(&mut command, (50, 50));
+    let outcome = finish(world.start(command));
+    assert_eq!(outcome.code(), 125, "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("os error 24"), "{}", outcome.stderr);
+    assert!(!outcome.stderr.contains("no such process"), "{}", outcome.stderr);
+}

@@ -31,10 +31,10 @@ pub struct Roots {
     pidfds: Vec<OwnedFd>,
 }
 
-/// What can be known wrong before anything is loaded.
-pub fn check(pids: &[Pid]) -> Result<(), Trouble> {
+/// What can be known wrong before anything is loaded; with a pidfd of each.
+pub fn check(pids: &[Pid]) -> Result<Vec<OwnedFd>, Trouble> {
     if pids.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let namespace = procfs::namespace(std::process::id() as Pid, crate::event::Namespace::Pid);
     if namespace.is_ok_and(|number| u64::from(number) != procfs::FIRST_PID_NAMESPACE) {
@@ -43,20 +43,24 @@ pub fn check(pids: &[Pid]) -> Result<(), Trouble> {
         )
         .hint("--backend ptrace does without them"));
     }
-    pids.iter().try_for_each(|&pid| attach::check(pid))
+    let open = |&pid: &Pid| {
+        attach::check(pid)?;
+        sys::pidfd_open(pid)
+            .map_err(|error| Trouble::new(format!("-p {pid}: cannot watch it: {error}")))
+    };
+    pids.iter().map(open).collect()
 }
 
 impl Roots {
     /// Enters them, and what has come from them. `None` where there are none.
     pub fn enter(
-        pids: &[Pid],
+        (pids, pidfds): (&[Pid], Vec<OwnedFd>),
         programs: &Programs<'_>,
         mut lineage: Option<&mut Lineage>,
     ) -> Option<Roots> {
         if pids.is_empty() {
             return None;
         }
-        let pidfds = pids.iter().filter_map(|&pid| sys::pidfd_open(pid).ok()).collect();
         let mut known: HashMap<Pid, (u32, u64)> = HashMap::new();
         let mut new: Vec<(Pid, Pid, u32)> = pids.iter().map(|&pid| (pid, pid, 0)).collect();
         while !new.is_empty() {
@@ -98,7 +102,11 @@ impl Roots {
         let mut lives = false;
         for key in tree.keys().collect::<Vec<_>>() {
             let pid = key.as_slice().try_into().map(Pid::from_ne_bytes).unwrap_or_default();
-            if Stat::read(pid).is_ok_and(|stat| !matches!(stat.state, b'Z' | b'X')) {
+            let ended = match Stat::read(pid) {
+                Ok(stat) => matches!(stat.state, b'Z' | b'X'),
+                Err(error) => procfs::says_gone(pid, &error),
+            };
+            if !ended {
                 lives = true;
             } else {
                 // It may have ended while it was entered.

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::ffi::OsString;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 
@@ -75,7 +75,7 @@ impl OwnFile {
 impl<J: Judge, E: Fn(SourceEvent)> Watch<'_, J, E> {
     /// Starts COMMAND and runs until it is told to end, or, with a COMMAND alone, until that has ended
     /// and nothing can come any more.
-    pub fn run(mut self, command: Option<Command>, pids: Vec<Pid>) {
+    pub fn run(mut self, command: Option<Command>, roots: (&[Pid], Vec<OwnedFd>)) {
         let received: RefCell<Received> = RefCell::default();
         let mut builder = RingBufferBuilder::new();
         let added = builder.add(&self.programs.skeleton.maps.events, |record| {
@@ -96,7 +96,7 @@ impl<J: Judge, E: Fn(SourceEvent)> Watch<'_, J, E> {
             Some(Ok(child)) => launched = Some(child),
             Some(Err(error)) => return (self.tell)(SourceEvent::NotStarted(error)),
         }
-        let roots = Roots::enter(&pids, &self.programs, self.lineage.as_mut());
+        let roots = Roots::enter(roots, &self.programs, self.lineage.as_mut());
         self.watch(&ring, &received, launched, roots);
         self.programs.disable();
         if self.aim.records() {
@@ -123,10 +123,7 @@ impl<J: Judge, E: Fn(SourceEvent)> Watch<'_, J, E> {
         }
     }
 
-    fn launch(
-        &mut self,
-        command: &Command,
-    ) -> Result<(Launched, std::os::fd::OwnedFd), LaunchError> {
+    fn launch(&mut self, command: &Command) -> Result<(Launched, OwnedFd), LaunchError> {
         let mut pidfd = None;
         let programs = &mut self.programs;
         let awaited = &mut self.awaited;
@@ -147,7 +144,7 @@ impl<J: Judge, E: Fn(SourceEvent)> Watch<'_, J, E> {
         &mut self,
         ring: &RingBuffer<'_>,
         received: &RefCell<Received>,
-        mut command: Option<(Launched, std::os::fd::OwnedFd)>,
+        mut command: Option<(Launched, OwnedFd)>,
         mut roots: Option<Roots>,
     ) {
         if !self.aim.records() {

@@ -78,7 +78,10 @@ pub fn check(pid: Pid) -> Result<(), Trouble> {
         Trouble::new(format!("-p {pid}: there is no such process"))
             .hint("`ps -e` lists those that there are")
     };
-    let status = Status::read(pid).map_err(|_| gone())?;
+    let status = Status::read(pid).map_err(|error| match procfs::says_gone(pid, &error) {
+        true => gone(),
+        false => Trouble::new(format!("-p {pid}: cannot look at it: {error}")),
+    })?;
     let own = std::process::id() as Pid;
     if status.tgid != pid {
         return Err(Trouble::new(format!("-p {pid}: that is a thread of process {}", status.tgid))

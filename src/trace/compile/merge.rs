@@ -1,7 +1,6 @@
 //! A compilation database that is there already: an incremental build compiles few of its sources again.
 
 use std::collections::HashSet;
-use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
