@@ -137,7 +137,7 @@ impl Session {
             } else if !tally.faults.is_empty() {
                 (
                     "the kernel's records of them are not whole (-v says what is missing)",
-                    "a filter on basename or comm lets the kernel record fewer execs",
+                    "a filter that asks for less than the environment or descriptors needs less room in the kernel's buffer",
                 )
             } else if self.config.filter.asks_for_containers() && !sees_whole_cgroups() {
                 (

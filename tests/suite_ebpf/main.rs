@@ -19,6 +19,7 @@ mod exempt;
 mod filter;
 mod kernels;
 mod kin;
+mod lost;
 mod moments_traced;
 mod programs;
 mod record;
