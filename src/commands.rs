@@ -27,6 +27,7 @@ use crate::repro;
 use crate::session;
 use crate::settings::{self, Settings};
 use crate::suggest;
+use crate::sys;
 use crate::trace::front;
 
 /// The status of an error of our own, as env(1) and its kin have it.
@@ -38,12 +39,19 @@ pub fn run() -> u8 {
     let matches = match cli::command().try_get_matches() {
         Ok(matches) => matches,
         Err(error) => {
-            let _ = error.print();
+            let printed = error.print();
+            if !error.use_stderr() {
+                // Help, or the version.
+                return printed.map_or_else(written, |()| print(b"")).unwrap_or_else(|trouble| {
+                    Report::new(Color::Auto, 0).error(&trouble);
+                    OWN_ERROR
+                });
+            }
             let line: Vec<OsString> = std::env::args_os().collect();
             if let Some(meant) = suggest::line_with_command(&error, &line) {
                 Report::new(Color::Auto, 0).hint(format!("COMMAND comes after `--`: {meant}"));
             }
-            return if error.use_stderr() { OWN_ERROR } else { 0 };
+            return OWN_ERROR;
         }
     };
     let cli = match Cli::from_arg_matches(&matches) {
@@ -182,11 +190,20 @@ fn show_config(global: &cli::Global, matches: &ArgMatches) -> Result<u8, Trouble
 
 /// Writes to standard output. A reader that has gone away is no error.
 fn print(text: &[u8]) -> Result<u8, Trouble> {
+    if sys::was_closed(libc::STDOUT_FILENO) {
+        return Err(Trouble::new("cannot write to standard output: it is closed"));
+    }
     match io::stdout().write_all(text).and_then(|()| io::stdout().flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Trouble::new(format!("cannot write to standard output: {error}")))
-        }
-        _ => Ok(0),
+        Err(error) => written(error),
+        Ok(()) => Ok(0),
+    }
+}
+
+/// What an error of standard output means.
+fn written(error: io::Error) -> Result<u8, Trouble> {
+    match error.kind() {
+        io::ErrorKind::BrokenPipe => Ok(0),
+        _ => Err(Trouble::new(format!("cannot write to standard output: {error}"))),
     }
 }
 

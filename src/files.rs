@@ -9,6 +9,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use object::read::{ReadCache, ReadRef};
 
 /// The most that is read of a program's file at a time: hostile headers may name any size.
@@ -38,6 +39,11 @@ pub fn open_folder(path: &Path) -> io::Result<File> {
     with_flags(path, libc::O_DIRECTORY | libc::O_NONBLOCK)
 }
 
+/// Finds a folder, which is not opened to be read.
+pub fn find_folder(path: &Path) -> io::Result<File> {
+    with_flags(path, libc::O_PATH | libc::O_DIRECTORY)
+}
+
 /// The whole of a regular file, if it has no more than `limit` bytes.
 pub fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     read_all(open(path)?, limit)
@@ -46,6 +52,25 @@ pub fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
 /// The same of a text.
 pub fn read_text(path: &Path, limit: u64) -> io::Result<String> {
     text(read(path, limit)?)
+}
+
+/// A text whose name was typed: it may also be the pipe that a shell puts in place of `<(...)`.
+pub fn read_typed(path: &Path, limit: u64) -> io::Result<String> {
+    let file = match open(path) {
+        Err(error) if error.kind() == io::ErrorKind::Unsupported => {
+            let found = with_flags(path, libc::O_PATH)?;
+            let itself = format!("/proc/self/fd/{}", found.as_raw_fd());
+            let name = std::fs::read_link(&itself)?;
+            if !name.as_os_str().as_encoded_bytes().starts_with(b"pipe:") {
+                return Err(error);
+            }
+            let file = with_flags(Path::new(&itself), libc::O_NONBLOCK)?;
+            fcntl(&file, FcntlArg::F_SETFL(OFlag::empty()))?;
+            file
+        }
+        file => file?,
+    };
+    text(read_all(file, limit)?)
 }
 
 /// The rest of a file, if that has no more than `limit` bytes.

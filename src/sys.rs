@@ -126,6 +126,11 @@ impl Inherited {
     }
 }
 
+/// Whether one of the standard descriptors was closed when we started. /dev/null is open there since.
+pub fn was_closed(fd: RawFd) -> bool {
+    (0..3).contains(&fd) && CLOSED_STDIO.load(Ordering::Relaxed) & (1 << fd) != 0
+}
+
 /// Gives SIGCHLD its default action: were it ignored, the kernel would reap COMMAND unseen.
 pub fn default_sigchld() {
     // SAFETY: sets a default action; no handler of ours is involved.
@@ -435,6 +440,9 @@ pub fn close_on_exec(fd: BorrowedFd<'_>) -> io::Result<()> {
 /// A descriptor that we were given by number. What we start does not inherit it, unless it is one of
 /// the standard ones.
 pub fn take_inherited(number: RawFd) -> io::Result<OwnedFd> {
+    if was_closed(number) {
+        return Err(nix::errno::Errno::EBADF.into());
+    }
     // SAFETY: on success the kernel gives a new descriptor that nobody else owns.
     let taken = unsafe {
         let fd = check(libc::fcntl(number, libc::F_DUPFD_CLOEXEC, 3).into())?;

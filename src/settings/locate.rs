@@ -82,7 +82,7 @@ pub(super) fn read(global: &Global) -> Result<(Vec<Setting>, FileState), Trouble
     let home = folder.as_ref().and_then(|folder| folder.home.as_deref());
     if let Some(path) = &global.config {
         let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
-        let text = files::read_text(&path, LARGEST)
+        let text = files::read_typed(&path, LARGEST)
             .map_err(|error| Trouble::new(format!("--config {}: {error}", shown(&path))))?;
         return Ok((File { path: &path, text: &text, home }.parse()?, FileState::Read(path)));
     }
@@ -109,9 +109,10 @@ pub fn read_trusted(path: &Path, folder: &Folder) -> Result<Option<String>, Trou
         Err(error) if is_nothing(path, &error) => return Ok(None),
         Err(error) => return Err(trouble(&error.to_string())),
     };
-    let metadata = file.metadata().map_err(|error| trouble(&error.to_string()))?;
     if let Some(caller) = &folder.caller
-        && let Some(why) = distrust(&metadata, caller)
+        && let Some(why) = file
+            .metadata()
+            .map_or_else(|error| Some(error.to_string()), |metadata| distrust(&metadata, caller))
     {
         return Err(Trouble::new(format!("{}: {why}", shown(path))).hint(
             "under sudo it would be root who does what it says: chown and chmod it, or move it away",

@@ -105,7 +105,8 @@ impl Beside {
             target::can_be_replaced(&becomes)?;
         }
         let mode = before.as_ref().map_or(0o666, |before| before.permissions().mode() & 0o777);
-        let folder = files::open_folder(target::folder(&becomes))?;
+        // One that cannot be listed will do.
+        let folder = files::find_folder(target::folder(&becomes))?;
         let (file, name) = match kind {
             Kind::Derived => (tempfile::tempfile_in(held(&folder))?, None),
             _ => {
@@ -184,8 +185,10 @@ fn put(name: TempPath, place: &Path) -> Result<(), (io::Error, Option<TempPath>)
     // What has come there meanwhile and is no file is not replaced.
     let kind = fs::symlink_metadata(place).map(|found| found.file_type());
     if kind.is_ok_and(|kind| !kind.is_file() && !kind.is_symlink()) {
-        let error =
-            io::Error::new(ErrorKind::AlreadyExists, "it has become something else than a file");
+        let error = io::Error::new(
+            ErrorKind::AlreadyExists,
+            "something that is not a regular file is there now",
+        );
         return Err((error, Some(name)));
     }
     name.persist(place).map_err(|error| (error.error, Some(error.path)))

@@ -2,11 +2,12 @@
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, IsTerminal, Seek, SeekFrom, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::{AccessFlags, eaccess};
 
@@ -15,6 +16,7 @@ use crate::escape;
 use crate::outlet::Outlet;
 use crate::procfs;
 use crate::report::Trouble;
+use crate::sys;
 
 /// What is written to.
 #[derive(Debug)]
@@ -58,6 +60,10 @@ impl Target {
     }
 
     fn of_descriptor(descriptor: impl AsFd) -> io::Result<Target> {
+        // It was closed, and is /dev/null since.
+        if sys::was_closed(descriptor.as_fd().as_raw_fd()) {
+            return Err(Errno::EBADF.into());
+        }
         descriptor.as_fd().try_clone_to_owned().map(|own| Target::of(own.into()))
     }
 

@@ -56,6 +56,7 @@ mod remember;
 mod saving;
 mod seized;
 mod sources;
+mod streams;
 mod surroundings;
 mod tracer;
 mod tracer_agreement;
