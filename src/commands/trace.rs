@@ -12,6 +12,7 @@ use clap::{ArgMatches, ValueEnum};
 use crate::cli::trace::{Collect, Form, Format, Log, Traced};
 use crate::cli::{Backend, Global};
 use crate::config;
+use crate::escape;
 use crate::event::Wanted;
 use crate::filter::{Filter, SystemNames};
 use crate::report::{Report, Trouble};
@@ -85,8 +86,15 @@ pub fn collect(
     // A page that was cut off shows what it has, and says so.
     if run.is_ok() || format == Format::Html {
         output.complete()?;
+        return run;
     }
-    run
+    run.map_err(|trouble| match output.keep() {
+        Some(path) => trouble.hint(format!(
+            "what was written before is kept in {}",
+            escape::word(path.as_os_str().as_bytes())
+        )),
+        None => trouble,
+    })
 }
 
 impl Format {

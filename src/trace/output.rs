@@ -95,6 +95,17 @@ impl Output {
     }
 }
 
+impl Output {
+    /// After an error that no completion undoes: what has been written stays, under the name that it has.
+    pub fn keep(self) -> Option<PathBuf> {
+        let Output::Beside(Beside { begun: true, name: Some(name), .. }) = self else {
+            return None;
+        };
+        let path = fs::canonicalize(&name).ok()?;
+        name.keep().ok().map(|_| path)
+    }
+}
+
 impl Beside {
     fn open(path: &Path, kind: Kind) -> io::Result<Beside> {
         let becomes = behind_links(path)?;

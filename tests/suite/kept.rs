@@ -71,6 +71,31 @@ fn a_recording_that_cannot_be_placed_is_kept_elsewhere() {
 }
 
 #[test]
+fn a_recording_that_a_full_disk_cuts_off_is_kept_beside_the_file() {
+    for format in ["json", "perfetto"] {
+        let world = World::new();
+        fs::create_dir(world.path("folder")).unwrap();
+        fs::write(world.path("folder/out"), "before").unwrap();
+        // What is too large for the limit is refused as what is too large for the disk.
+        let script = "ulimit -f 16; trap '' XFSZ; exec \"$0\" \"$@\"";
+        let execs = "i=0; while [ $i -lt 100 ]; do i=$((i + 1)); /bin/true $i; done";
+        let mut command = Command::new("bash");
+        command.args(["-c", script, TRACEXEC, "collect", "--backend", "ptrace", "-F", format]);
+        command.args(["-o", "folder/out", "--", "sh", "-c", execs]);
+        world.prepare(&mut command);
+        command.current_dir(world.dir.path());
+        let outcome = finish(world.start(command));
+        assert_eq!(outcome.code(), 125, "{format}: {}", outcome.stderr);
+        let said = "what was written before is kept in ";
+        let kept =
+            outcome.stderr.split(said).nth(1).unwrap_or_else(|| panic!("{}", outcome.stderr));
+        assert!(fs::metadata(kept.trim()).unwrap().len() > 4096, "{}", outcome.stderr);
+        assert_eq!(names(&world.path("folder")).len(), 2);
+        assert_eq!(fs::read(world.path("folder/out")).unwrap(), b"before");
+    }
+}
+
+#[test]
 fn what_could_not_be_replaced_at_the_end_is_an_error_at_the_beginning() {
     let world = World::new();
     let file = world.path("sticky/out");
