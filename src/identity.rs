@@ -2,9 +2,14 @@
 
 use std::ffi::{CString, OsString};
 use std::os::unix::ffi::OsStringExt;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 
 use nix::unistd::{Gid, Uid, User, getgrouplist};
 use serde::{Deserialize, Serialize};
+
+use crate::procfs::{self, Status};
+use crate::sys::Pid;
 
 /// A user's ids, resolved beforehand: between fork and exec nothing can be looked up.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,6 +58,36 @@ impl Identity {
         let user = User::from_uid(Uid::from_raw(uid)).ok().flatten();
         let name = user.map_or_else(|| uid.to_string(), |user| user.name);
         Identity { name, uid, gid, groups, variables: Variables::Exactly(environment) }
+    }
+
+    /// The user of a process of somebody else, where we are root, and it has that user's rights and no others. What looks at
+    /// it for us runs as that user: debuggers can be made to run code by what they look at.
+    pub fn of_process(pid: Pid) -> Option<Identity> {
+        let ids = procfs::credentials(pid).ok()?.ids;
+        let (uid, gid) = (ids.uids[0], ids.gids[0]);
+        let plain = ids.uids == [uid; 4] && ids.gids == [gid; 4];
+        let namespace = |pid| procfs::link(pid, "ns/user").ok();
+        if !Uid::effective().is_root()
+            || uid == 0
+            || !plain
+            || Status::read(pid).ok()?.effective_capabilities != 0
+            || namespace(pid) != namespace(std::process::id() as Pid)
+        {
+            return None;
+        }
+        // What it inherits can be read by that user, too.
+        let kept = ["PATH", "LANG", "LC_ALL", "LC_CTYPE"].into_iter();
+        let kept = kept.filter_map(|name| Some((name.into(), std::env::var_os(name)?)));
+        let variables = Variables::Exactly(kept.chain([("HOME".into(), "/".into())]).collect());
+        // Its name would have to be looked up, for which nobody is to wait.
+        Some(Identity { name: uid.to_string(), uid, gid, groups: ids.groups, variables })
+    }
+
+    /// Has a program run as that user, without further groups.
+    pub fn take(&self, command: &mut Command) {
+        let mut environment = std::env::vars_os().collect();
+        self.adjust(&mut environment);
+        command.env_clear().envs(environment).uid(self.uid).gid(self.gid);
     }
 
     /// Sets the variables that tell of the user.

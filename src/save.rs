@@ -3,10 +3,10 @@
 mod backtrace;
 mod folder;
 
-use std::fs::Permissions;
+use std::fs::{File, Permissions};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -17,6 +17,7 @@ use nix::sys::signal::SigSet;
 use crate::caller::As;
 use crate::dump::{self, Focus, Prepared};
 use crate::files;
+use crate::identity::Identity;
 use crate::judge::Program;
 use crate::procfs::{self, Status};
 use crate::report::{Report, Trouble};
@@ -24,6 +25,7 @@ use crate::repro::{self, Repro};
 use crate::sys::{self, Pid};
 
 pub use backtrace::Backtracer;
+use backtrace::Core;
 
 /// How long a stop may take, which is at once on a machine that is not busy.
 const SETTLES_WITHIN: Duration = Duration::from_secs(5);
@@ -203,14 +205,18 @@ impl Saves {
         cancelled: &AtomicBool,
     ) -> Result<(), String> {
         let file = self.as_owner(|| temporary(folder)).map_err(|error| error.to_string())?;
-        let wanted = || !cancelled.load(Ordering::Relaxed);
-        match &subject.prepared {
-            Some(prepared) => prepared.write(file.as_file(), &wanted),
-            None => dump::of_stopped(subject.pid, subject.focus, file.as_file(), &wanted),
-        }
-        .map_err(|error| error.to_string())?;
+        self.dump(subject, file.as_file(), cancelled)?;
         let persist = || file.persist_noclobber(folder.join(name)).map_err(|error| error.error);
         self.as_owner(persist).map(drop).map_err(|error| error.to_string())
+    }
+
+    fn dump(&self, subject: &Subject, file: &File, cancelled: &AtomicBool) -> Result<(), String> {
+        let wanted = || !cancelled.load(Ordering::Relaxed);
+        match &subject.prepared {
+            Some(prepared) => prepared.write(file, &wanted),
+            None => dump::of_stopped(subject.pid, subject.focus, file, &wanted),
+        }
+        .map_err(|error| error.to_string())
     }
 
     fn backtrace(
@@ -223,14 +229,27 @@ impl Saves {
         let said = |error: io::Error| error.to_string();
         let mut file = self.as_owner(|| temporary(folder)).map_err(said)?;
         let core = folder.join("core");
-        let borrowed = backtracer.wants_core(subject) && !core.exists();
-        if borrowed {
-            self.core(subject, folder, "core", cancelled)?;
-        }
-        let result = backtracer.write(subject, &core, file.as_file_mut(), cancelled);
-        if borrowed {
-            let _ = self.as_owner(|| std::fs::remove_file(&core));
-        }
+        let result = if let Some(user) = Identity::of_process(subject.pid) {
+            // Cores that we keep are not for that user to read.
+            let own = tempfile::tempfile_in(folder).map_err(said)?;
+            if backtracer.wants_core(subject) {
+                self.dump(subject, &own, cancelled)?;
+                fchown(&own, Some(user.uid), None).map_err(said)?;
+            }
+            let core = Core::Open(&own);
+            backtracer.write(subject, core, Some(&user), file.as_file_mut(), cancelled)
+        } else {
+            let borrowed = backtracer.wants_core(subject) && !core.exists();
+            if borrowed {
+                self.core(subject, folder, "core", cancelled)?;
+            }
+            let at = Core::At(&core);
+            let result = backtracer.write(subject, at, None, file.as_file_mut(), cancelled);
+            if borrowed {
+                let _ = self.as_owner(|| std::fs::remove_file(&core));
+            }
+            result
+        };
         // What was cut short has another name.
         let name = if result.is_ok() { BACKTRACE } else { PARTIAL_BACKTRACE };
         let persist = || file.persist_noclobber(folder.join(name)).map_err(|error| error.error);

@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,7 +12,9 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::Subject;
+use crate::diagnose;
 use crate::escape;
+use crate::identity::Identity;
 use crate::launcher::catalog::{Catalog, Programs};
 use crate::launcher::command::{Break, Findings, ReadyWord, Recipe, Values};
 use crate::launcher::image::Image;
@@ -33,6 +35,13 @@ const LOOK: u16 = 100;
 pub struct Backtracer {
     recipe: Recipe,
     on_core: bool,
+}
+
+/// The core that a debugger reads, if it wants one.
+#[derive(Clone, Copy)]
+pub enum Core<'a> {
+    At(&'a Path),
+    Open(&'a File),
 }
 
 impl Backtracer {
@@ -79,7 +88,8 @@ impl Backtracer {
     pub fn write(
         &self,
         subject: &Subject,
-        core: &Path,
+        core: Core<'_>,
+        user: Option<&Identity>,
         file: &mut File,
         cancelled: &AtomicBool,
     ) -> Result<(), String> {
@@ -99,14 +109,25 @@ impl Backtracer {
         }
         let mut words = recipe.words(&values);
         if self.wants_core(subject) {
-            words.extend(["--core".into(), core.as_os_str().to_os_string()].map(ReadyWord::Text));
+            let path = match core {
+                Core::At(path) => path.as_os_str().to_os_string(),
+                Core::Open(file) => format!("/dev/fd/{}", file.as_raw_fd()).into(),
+            };
+            words.extend(["--core".into(), path].map(ReadyWord::Text));
+        }
+        let attaches = !self.wants_core(subject);
+        if user.is_some() && attaches && diagnose::ptrace_scope().is_some_and(|scope| scope >= 2) {
+            return Err("the debugger would have to run as root on a process of another user, which could make it \
+                        run code: kernel.yama.ptrace_scope allows root only to attach"
+                .into());
         }
         let arguments: Vec<String> = subject.program.argv.iter().map(escape::word).collect();
         let line = arguments.join(" ");
         writeln!(file, "{line}\nprocess {}, at its {}\n", subject.pid, subject.moment)
             .map_err(said)?;
+        let inherited = if let Core::Open(file) = core { Some(file) } else { None };
         let (reader, writer) = io::pipe().map_err(said)?;
-        let mut child = start(words, writer).map_err(said)?;
+        let mut child = start(words, writer, inherited, user).map_err(said)?;
         let name = escape::text(self.recipe.debugger.name.as_bytes());
         let ended = take_down(&mut child, reader, file, cancelled);
         if !matches!(ended, Ok(Some(_))) {
@@ -164,7 +185,12 @@ fn gdb_on_core_words(living: Pid) -> Vec<Word> {
     ]
 }
 
-fn start(words: Vec<ReadyWord>, output: PipeWriter) -> io::Result<Child> {
+fn start(
+    words: Vec<ReadyWord>,
+    output: PipeWriter,
+    core: Option<&File>,
+    user: Option<&Identity>,
+) -> io::Result<Child> {
     let mut plain = Vec::new();
     let mut scripts = Vec::new();
     for word in words {
@@ -173,7 +199,10 @@ fn start(words: Vec<ReadyWord>, output: PipeWriter) -> io::Result<Child> {
     let mut command = Command::new(&plain[0]);
     command.args(&plain[1..]);
     command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
-    sys::inherit(&mut command, scripts.iter().map(std::os::fd::AsRawFd::as_raw_fd).collect());
+    if let Some(user) = user {
+        user.take(&mut command);
+    }
+    sys::inherit(&mut command, scripts.iter().chain(core).map(AsRawFd::as_raw_fd).collect());
     sys::own_session(&mut command, sys::Controlling::Nothing);
     sys::given_file_limit(&mut command);
     sys::unblocked(&mut command);

@@ -1,6 +1,5 @@
 //! What is found out about a match before its debugger's place is made, and which debugger that calls for.
 
-use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -66,9 +65,7 @@ fn works(recipe: &Recipe, identity: Option<&Identity>, report: Report) -> bool {
     let mut command = Command::new(program);
     command.args(arguments);
     if let Some(identity) = identity {
-        let mut environment = std::env::vars_os().collect();
-        identity.adjust(&mut environment);
-        command.env_clear().envs(environment).uid(identity.uid).gid(identity.gid);
+        identity.take(&mut command);
     }
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     sys::given_file_limit(&mut command);

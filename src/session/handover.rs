@@ -9,6 +9,7 @@ use crate::diagnose;
 use crate::fault;
 use crate::guardian::Guardian;
 use crate::hits::{Debugger, Hit, Progress, Shim, Stage};
+use crate::identity::Identity;
 use crate::launcher::command::{self, Values};
 use crate::launcher::listen::Listen;
 use crate::launcher::place::{self, Place};
@@ -165,7 +166,14 @@ impl Session {
         let recipe = choice.get(hit.findings.recipe);
         let scope = diagnose::ptrace_scope();
         // Where only privilege may attach, a debugger without it is of no use.
-        let identity = self.config.identity.clone().filter(|_| scope.is_none_or(|scope| scope < 2));
+        // Nor as root on a process of another user, which can make it run code, where nobody types to it.
+        let looks = recipe.debugger.in_passing.then(|| Identity::of_process(hit.pid));
+        let identity = self
+            .config
+            .identity
+            .clone()
+            .or(looks.flatten())
+            .filter(|_| scope.is_none_or(|scope| scope < 2));
         fault::point("shim-came");
         let unprivileged = !privileged() || identity.is_some();
         let admit = if fault::admit() || (scope == Some(1) && unprivileged) {

@@ -12,6 +12,7 @@ use super::{Session, line};
 use crate::diagnose;
 use crate::fault;
 use crate::hits::{Hit, Saving, Stage};
+use crate::identity::Identity;
 use crate::judge::Notice;
 use crate::save::{Saved, Subject};
 use crate::source::ptrace::{admit, wrap};
@@ -79,7 +80,8 @@ impl Session {
         let Some(held) = hit.take_held() else { return };
         let (id, pid, what) = (hit.id, hit.pid, line(&hit.program));
         // The debugger that writes the backtrace is a child of ours.
-        let restricted = fault::admit() || (diagnose::ptrace_scope() == Some(1) && !privileged());
+        let unprivileged = !privileged() || Identity::of_process(pid).is_some();
+        let restricted = fault::admit() || (diagnose::ptrace_scope() == Some(1) && unprivileged);
         let ours = std::process::id() as Pid;
         let admit = if restricted { Admit::Process(ours) } else { Admit::AsIs };
         let (loan, lent) = match held.lend(admit, hit.focus) {

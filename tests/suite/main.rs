@@ -6,6 +6,7 @@ mod both;
 mod filter_support;
 mod support;
 
+mod as_user;
 mod auto;
 mod blocked;
 mod cli;

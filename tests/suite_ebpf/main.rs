@@ -27,6 +27,8 @@ mod start;
 mod storm;
 mod system;
 
+#[path = "../suite/as_user.rs"]
+mod as_user;
 #[path = "../suite/cli.rs"]
 mod cli;
 #[path = "../suite/containers.rs"]
