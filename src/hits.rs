@@ -16,6 +16,7 @@ use crate::fault;
 use crate::judge::Program;
 use crate::launcher::command::Findings;
 use crate::launcher::place::Place;
+use crate::launcher::relay::Before;
 use crate::procfs::{self, Status};
 use crate::report;
 use crate::source::{Held, Lent, NotHeld};
@@ -70,6 +71,8 @@ pub struct Hit {
     pub findings: Findings,
     /// What runs in our terminal, or writes to our standard error, on behalf of this hit: we outlast it.
     pub shim: Option<Shim>,
+    /// How our terminal was before that.
+    pub before: Option<Before>,
     /// The folder in which something of it was saved.
     pub folder: Option<PathBuf>,
     /// Whether that has been tried.
@@ -236,6 +239,7 @@ impl Hit {
             place: None,
             findings: Findings::default(),
             shim: None,
+            before: None,
             lender: None,
             program,
         })
@@ -283,6 +287,7 @@ impl Hit {
             return;
         };
         let apart = !place.terminal.shares_terminal && !place.terminal.attached;
+        self.before = if place.terminal.shares_terminal { Before::note().ok() } else { None };
         let (opener, shim) =
             if apart { (Some(child), None) } else { (None, Some(Shim::new(child))) };
         self.shim = shim;
@@ -392,8 +397,11 @@ impl Hit {
         if let Some(shim) = &mut self.shim
             && matches!(self.stage, Stage::Over)
         {
-            shim.ended()?;
+            let ended = shim.ended()?;
             self.shim = None;
+            if let Some(before) = self.before.take() {
+                before.ended(Some(ended));
+            }
             if let Some(lender) = self.lender.take() {
                 let _ = lender.answer(&Reply::TerminalFree);
             }

@@ -10,8 +10,9 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::{Child, Command};
+use std::process::{Child, Command, ExitStatus};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::pty::{OpenptyResult, openpty};
@@ -37,11 +38,31 @@ struct Terminal {
     foreground: NixPid,
 }
 
+/// The same, noted by the session for a relay that is killed and can put nothing back.
+pub struct Before {
+    tty: File,
+    modes: Termios,
+    foreground: NixPid,
+}
+
+impl Before {
+    pub fn note() -> io::Result<Before> {
+        let tty = OpenOptions::new().read(true).write(true).open("/dev/tty")?;
+        let (modes, foreground) = (tcgetattr(&tty)?, tcgetpgrp(&tty)?);
+        Ok(Before { tty, modes, foreground })
+    }
+
+    /// The relay has ended: does what it has left undone, if a signal has ended it.
+    pub fn ended(self, status: Option<ExitStatus>) {
+        if status.is_some_and(|status| status.signal().is_some()) {
+            drop(Terminal { tty: self.tty, modes: self.modes, foreground: self.foreground });
+        }
+    }
+}
+
 impl Terminal {
     fn take() -> io::Result<Terminal> {
-        let tty = OpenOptions::new().read(true).write(true).open("/dev/tty")?;
-        let modes = tcgetattr(&tty)?;
-        let foreground = tcgetpgrp(&tty)?;
+        let Before { tty, modes, foreground } = Before::note()?;
         let terminal = Terminal { tty, modes, foreground };
         // Only the foreground group may read. SIGTTOU is blocked, so this does not stop us.
         tcsetpgrp(&terminal.tty, getpgrp())?;

@@ -191,3 +191,23 @@ fn a_shell_under_it_keeps_the_terminal_that_it_takes_back() {
     assert_eq!(tmux.ended().code, 6);
     tmux.finish();
 }
+
+#[test]
+fn a_relay_that_is_killed_leaves_the_terminal_as_it_was() {
+    let world = World::new();
+    world.fixture("hello", &[]);
+    let tmux = Tmux::start(&world);
+    script(&world, &tmux, "./hello; echo got $?; exit 7");
+    tmux.gdb(&tmux.first);
+    let relay = crate::support::processes_with("shim-here")
+        .into_iter()
+        .find(|&pid| {
+            let cwd = fs::read_link(format!("/proc/{pid}/cwd"));
+            cwd.is_ok_and(|cwd| cwd == world.dir.path())
+        })
+        .unwrap();
+    signal_process(relay, libc::SIGKILL);
+    assert_eq!(tmux.ended().code, 7);
+    assert_as_before(&world);
+    tmux.finish();
+}
