@@ -129,6 +129,9 @@ __noinline u32 gather(u64 address)
         return 1;
     }
     long len = bpf_probe_read_user_str(scratch->bytes + TEXT_AT + fill, MAX_STRING, (void *)address);
+    /* The NUL of an empty string, which older kernels do not count, is there. */
+    if (len == 0)
+        len = 1;
     if (len > 0) {
         if (is_cut(address, len, MAX_STRING))
             vector->flags |= FLAG_POSSIBLE_TRUNCATION;

@@ -127,9 +127,10 @@ struct {
         (number) &= (mask);                                                                                        \
     } while (0)
 
+/* Older kernels count the NUL of a user's string but where there is nothing else. */
 static __always_inline u32 text_len(long read)
 {
-    return read > 0 ? read - 1 : NOT_READ;
+    return read > 0 ? read - 1 : read == 0 ? 0 : NOT_READ;
 }
 
 /* Whether a string is longer than the `room` in which its beginning was read, NUL included: a helper that fills
