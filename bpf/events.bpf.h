@@ -2,8 +2,8 @@
 #ifndef TRACEXEC_EVENTS_BPF_H
 #define TRACEXEC_EVENTS_BPF_H
 
-/* Of the ring buffer, in bytes; userspace makes it larger where every exec is recorded, and is woken when a
-   quarter is full. */
+/* Of the ring buffer, in bytes; userspace makes it larger where execs are recorded, and is woken when a quarter is
+   full. */
 #define EVENT_ROOM (1 << 20)
 const volatile u64 event_room = EVENT_ROOM;
 
