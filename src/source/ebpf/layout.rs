@@ -243,13 +243,24 @@ fn push(out: &mut Vec<u8>, words: &[u32]) {
 /// What the programs tell of theirs.
 const PROGRAMS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/exec.btf"));
 
+/// Looks at what the running kernel tells of its types.
+fn of_kernel<T>(look: impl FnOnce(&[u8]) -> T) -> Option<T> {
+    // Mapped, it need not be copied; Linux 6.16 and later offer that.
+    match sys::KernelFile::map(Path::new(KERNEL)) {
+        Ok(types) => Some(look(&types)),
+        Err(_) => fs::read(KERNEL).ok().map(|types| look(&types)),
+    }
+}
+
+/// Whether the running kernel has a function, or a type, of one of these names, each between NUL bytes.
+pub fn has_any(names: &[&[u8]]) -> bool {
+    of_kernel(|types| names.iter().any(|name| memchr::memmem::find(types, name).is_some()))
+        .unwrap_or(false)
+}
+
 /// Of the running kernel's types those that the programs ask for, as a file in memory.
 pub fn in_memory() -> Option<OwnedFd> {
-    // Mapped, it need not be copied; Linux 6.16 and later offer that.
-    let found = match sys::KernelFile::map(Path::new(KERNEL)) {
-        Ok(types) => needed(&types, PROGRAMS),
-        Err(_) => needed(&fs::read(KERNEL).ok()?, PROGRAMS),
-    }?;
+    let found = of_kernel(|types| needed(types, PROGRAMS))??;
     // A limit on files holds in memory, too, and kills.
     let (most, _) = getrlimit(Resource::RLIMIT_FSIZE).ok()?;
     if (found.len() as u64) > most {

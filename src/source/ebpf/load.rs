@@ -6,8 +6,6 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use libbpf_rs::btf::Btf;
-use libbpf_rs::btf::types::Func;
 use libbpf_rs::skel::{OpenSkel, SkelBuilder};
 use libbpf_rs::{
     Link, MapCore, MapFlags, OpenObject, PrintLevel, ProgramMut, ProgramType, libbpf_sys,
@@ -26,9 +24,9 @@ use crate::procfs;
 use crate::report::{Color, Report, Trouble};
 use crate::sys::Pid;
 
-/// The kernel's function by which it does, by its names.
-const TASK_WORK: [&str; 2] =
-    ["bpf_task_work_schedule_signal_impl", "bpf_task_work_schedule_signal"];
+/// The kernel's function by which it can wait for memory, by its names as the kernel lists them.
+const TASK_WORK: [&[u8]; 2] =
+    [b"\0bpf_task_work_schedule_signal_impl\0", b"\0bpf_task_work_schedule_signal\0"];
 /// Of the ring buffer where execs are recorded, in bytes, for a tree and for the whole system. It is mapped twice
 /// into our memory. The strings of any exec fit, which are 6 MiB at most, see bprm_set_stack_limits in the kernel.
 const TREE_ROOM: u32 = 8 << 20;
@@ -47,10 +45,7 @@ pub fn shows_cgroups() -> bool {
 
 /// Whether the kernel can wait for memory on behalf of a program: Linux 6.18 and later.
 fn reads_late() -> bool {
-    let types = Btf::from_vmlinux();
-    types.is_ok_and(|types| {
-        TASK_WORK.into_iter().any(|name| types.type_by_name::<Func<'_>>(name).is_some())
-    })
+    layout::has_any(&TASK_WORK)
 }
 
 /// Whether the kernel has bpf_loop: Linux 5.17 and later.
