@@ -112,6 +112,8 @@ pub struct Totals {
     pub not_told: u64,
     /// Events that the kernel passed over.
     pub missed: u64,
+    /// Execs that were stopped to be judged, and ran on.
+    pub short_stops: u64,
 }
 
 /// The source's side of a [`Stop`].

@@ -113,6 +113,12 @@ impl Session {
         if totals.missed > 0 {
             self.report.warn(format!("the kernel passed over {} events", totals.missed));
         }
+        if totals.short_stops > 0 {
+            self.report.detail(format!(
+                "{} of {} execs were stopped for a moment to be judged, and ran on",
+                totals.short_stops, totals.execs
+            ));
+        }
     }
 
     fn say_what_was_missed(&self) {

@@ -110,7 +110,8 @@ impl Start<'_> {
             self.report.hint("add a test on basename, comm, argv or uid, see tracexec-filter(7)");
         } else if !started.undecided.is_empty() {
             self.report.detail(format!(
-                "decided on the stopped process, since the kernel cannot: {}",
+                "decided on the stopped process, since the kernel cannot: {}; a test on basename, comm, argv or uid, \
+                 joined by `and`, lets it rule out the rest",
                 started.undecided.join(", ")
             ));
         }

@@ -187,6 +187,7 @@ impl EbpfSource {
                         adopter: follower,
                         command: 0,
                         command_name: None,
+                        short_stops: 0,
                         awaited: None,
                         judge,
                         tell,

@@ -56,6 +56,27 @@ fn arguments_beyond_what_the_kernel_reads_are_judged_in_userspace() {
 }
 
 #[test]
+fn what_the_kernel_cannot_decide_and_how_often_that_stopped_something_is_said() {
+    if !ebpf::available() {
+        return;
+    }
+    let world = World::new();
+    for (filter, names, stops) in [
+        ("basename=true and env[TRACEXEC_NONE]", true, "2 of 3 execs were stopped for a moment"),
+        ("basename=none and env[TRACEXEC_NONE]", true, ""),
+        ("basename=true and uid=4242", false, ""),
+    ] {
+        let outcome = world.debug_sh(&["-v", "--hold", "-m", filter], "/bin/true; /bin/true; :");
+        assert_eq!(outcome.code(), 0, "{}", outcome.stderr);
+        let said = |text: &str| outcome.stderr.contains(text);
+        assert_eq!(said("since the kernel cannot: env"), names, "{filter}: {}", outcome.stderr);
+        assert!(said(stops), "{filter}: {}", outcome.stderr);
+        assert_eq!(said("stopped for a moment"), !stops.is_empty(), "{filter}: {}", outcome.stderr);
+        nothing_is_left_of(&world);
+    }
+}
+
+#[test]
 fn many_descriptors_and_deep_folders_are_read_to_the_end() {
     if !ebpf::available() {
         return;

@@ -54,6 +54,8 @@ pub struct Watch<'object, J, E> {
     pub command: Pid,
     /// Its argv[0], until it has executed anything.
     pub command_name: Option<OsString>,
+    /// How many execs were stopped to be judged, and ran on.
+    pub short_stops: u64,
     /// The same, and when it was let go, until it is reported as started.
     pub awaited: Option<(Pid, u64)>,
     pub judge: J,
@@ -244,6 +246,7 @@ impl<J: Judge, E: Fn(SourceEvent)> Watch<'_, J, E> {
             not_followed: counters.not_followed,
             not_told: counters.not_told,
             missed: self.programs.missed(),
+            short_stops: self.short_stops,
         });
     }
 
@@ -401,8 +404,10 @@ impl<J: Judge, E: Fn(SourceEvent)> Watch<'_, J, E> {
             stopped: Some(stopped),
             adopter: self.adopter.as_deref(),
             is_command: event.tgid == self.command,
+            released: false,
         };
         self.judge.exec(&mut facts, Stop::new(event.tgid, &mut control));
+        self.short_stops += u64::from(control.released);
     }
 }
 
@@ -425,20 +430,29 @@ struct Answer<'a> {
     stopped: Option<Stopped>,
     adopter: Option<&'a Adopter>,
     is_command: bool,
+    /// Whether nothing else became of it.
+    released: bool,
+}
+
+impl Answer<'_> {
+    fn let_run(&mut self, pid: Pid) {
+        if let Some(stopped) = self.stopped.take() {
+            self.stops.begin(pid, stopped);
+        }
+    }
 }
 
 impl Control for Answer<'_> {
     fn release(&mut self, pid: Pid) {
-        if let Some(stopped) = self.stopped.take() {
-            self.stops.begin(pid, stopped);
-        }
+        self.released = self.stopped.is_some();
+        self.let_run(pid);
     }
 
     fn follow(&mut self, pid: Pid, candidate: Arc<Candidate>) -> Result<(), NotHeld> {
         let adoptee = Adoptee { pid, candidate, is_command: self.is_command };
         let result = self.adopter.map_or(Err(NotHeld::Gone), |adopter| adopter.adopt(adoptee));
         // The guardian answers for it until SIGCONT has been sent.
-        self.release(pid);
+        self.let_run(pid);
         fault::point("followed");
         result
     }
