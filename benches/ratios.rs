@@ -4,6 +4,8 @@
 //! the noise of a machine falls on all of them. Nothing is asserted: the
 //! targets are printed beside the results.
 
+#![allow(clippy::disallowed_methods, reason = "benchmarks show their own paths")]
+
 #[path = "ratios/columns.rs"]
 mod columns;
 #[path = "ratios/figures.rs"]

@@ -5,8 +5,9 @@ mod report;
 mod rerun;
 mod trace;
 
+use std::borrow::Cow;
 use std::ffi::OsString;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 
 use clap::{ArgMatches, FromArgMatches, ValueEnum};
@@ -33,20 +34,31 @@ use crate::trace::front;
 /// The status of an error of our own, as env(1) and its kin have it.
 const OWN_ERROR: u8 = 125;
 
+/// clap repeats what was typed as it is.
+fn print_error(error: &clap::Error) {
+    let text = error.render().to_string();
+    let _ = match escape::lines(&text) {
+        Cow::Borrowed(_) => error.print(),
+        Cow::Owned(harmless) => io::stderr().write_all(harmless.as_bytes()),
+    };
+}
+
 /// Parses the command line and does what it says.
 pub fn run() -> u8 {
     complete::answer();
     let matches = match cli::command().try_get_matches() {
         Ok(matches) => matches,
         Err(error) => {
-            let printed = error.print();
             if !error.use_stderr() {
                 // Help, or the version.
-                return printed.map_or_else(written, |()| print(b"")).unwrap_or_else(|trouble| {
-                    Report::new(Color::Auto, 0).error(&trouble);
-                    OWN_ERROR
-                });
+                return error.print().map_or_else(written, |()| print(b"")).unwrap_or_else(
+                    |trouble| {
+                        Report::new(Color::Auto, 0).error(&trouble);
+                        OWN_ERROR
+                    },
+                );
             }
+            print_error(&error);
             let line: Vec<OsString> = std::env::args_os().collect();
             if let Some(meant) = suggest::line_with_command(&error, &line) {
                 Report::new(Color::Auto, 0).hint(format!("COMMAND comes after `--`: {meant}"));
@@ -57,7 +69,7 @@ pub fn run() -> u8 {
     let cli = match Cli::from_arg_matches(&matches) {
         Ok(cli) => cli,
         Err(error) => {
-            let _ = error.print();
+            print_error(&error);
             return OWN_ERROR;
         }
     };
@@ -291,7 +303,8 @@ fn show_entry(text: &mut String, name: &str, description: &str, origin: &str, mi
         [] => String::new(),
         missing => format!("; not installed: {}", missing.join(", ")),
     };
-    text.push_str(&format!("  {name:<19} {description} [{origin}{lack}]\n"));
+    let line = format!("{name:<19} {description} [{origin}{lack}]");
+    text.push_str(&format!("  {}\n", escape::text(line.as_bytes())));
 }
 
 fn show_template(name: &str) -> Result<u8, Trouble> {
@@ -300,12 +313,16 @@ fn show_template(name: &str) -> Result<u8, Trouble> {
     let terminal = catalog.terminals.iter().find(|entry| entry.template.name == name);
     let text = debugger.map(|entry| &entry.text).or(terminal.map(|entry| &entry.text));
     match text {
+        // Elsewhere than on a terminal it is the file, byte for byte.
+        Some(text) if io::stdout().is_terminal() => print(escape::lines(text).as_bytes()),
         Some(text) => print(text.as_bytes()),
         None if name == editor::VSCODE => {
             Err(Trouble::new(format!("{name} is a place, but no template"))
                 .hint("tracexec-debug(1) describes it under EDITORS"))
         }
-        None => Err(Trouble::new(format!("there is no template {name}"))
-            .hint("`tracexec templates` lists them")),
+        None => {
+            Err(Trouble::new(format!("there is no template {}", escape::word(name.as_bytes())))
+                .hint("`tracexec templates` lists them"))
+        }
     }
 }

@@ -13,6 +13,7 @@ use nix::unistd::Uid;
 
 use crate::cli::{Backend, Debug, Global, OnFailure, WhenBusy};
 use crate::elevate::Elevated;
+use crate::escape;
 use crate::filter::{Filter, FilterError, SystemNames};
 use crate::identity::Identity;
 use crate::journal;
@@ -84,14 +85,15 @@ pub fn identity(global: &Global) -> Result<Option<Identity>, Trouble> {
     let Some(name) = &global.user else {
         return global.elevated.as_ref().map(Elevated::identity).transpose();
     };
+    let shown = escape::word(name.as_bytes());
     let found = Identity::of(name).map_err(|errno| {
-        Trouble::new(format!("-u {name}: cannot look the user up: {}", errno.desc()))
+        Trouble::new(format!("-u {shown}: cannot look the user up: {}", errno.desc()))
     })?;
     let identity =
-        found.ok_or_else(|| Trouble::new(format!("-u {name}: there is no such user")))?;
+        found.ok_or_else(|| Trouble::new(format!("-u {shown}: there is no such user")))?;
     if !Uid::effective().is_root() && !identity.is_ours() {
         return Err(Trouble::new(format!(
-            "-u {name}: only root can run a command as another user"
+            "-u {shown}: only root can run a command as another user"
         ))
         .hint("run it by sudo"));
     }
@@ -498,5 +500,5 @@ impl Session {
 pub fn change_directory(directory: Option<&PathBuf>) -> Result<(), Trouble> {
     let Some(directory) = directory else { return Ok(()) };
     std::env::set_current_dir(directory)
-        .map_err(|error| Trouble::new(format!("-C {}: {error}", directory.display())))
+        .map_err(|error| Trouble::new(format!("-C {}: {error}", escape::path(directory))))
 }

@@ -20,6 +20,7 @@ use nix::sys::socket::{
 use nix::unistd::Uid;
 use serde::{Deserialize, Serialize};
 
+use crate::escape;
 use crate::launcher::shim::Order;
 use crate::report::Trouble;
 use crate::sys::{self, Pid};
@@ -100,8 +101,11 @@ pub fn folder() -> Result<PathBuf, Trouble> {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => error.to_string(),
         _ => "it is not a folder that only you can enter".into(),
     };
-    Err(Trouble::new(format!("cannot use {} for the session's socket: {why}", folder.display()))
-        .hint("set XDG_RUNTIME_DIR to a folder of your own with mode 0700"))
+    Err(Trouble::new(format!(
+        "cannot use {} for the session's socket: {why}",
+        escape::path(&folder)
+    ))
+    .hint("set XDG_RUNTIME_DIR to a folder of your own with mode 0700"))
 }
 
 /// The session's end of the socket.
@@ -146,7 +150,7 @@ impl Server {
         // A socket of this name belonged to a dead process that had our pid.
         let _ = fs::remove_file(&path);
         let trouble = |error: io::Error| {
-            Trouble::new(format!("cannot listen on {}: {error}", path.display()))
+            Trouble::new(format!("cannot listen on {}: {error}", escape::path(&path)))
                 .hint("set XDG_RUNTIME_DIR to a folder of your own with a shorter path")
         };
         let listener = UnixListener::bind(&path).map_err(trouble)?;
@@ -362,7 +366,7 @@ fn read_reply(stream: UnixStream) -> io::Result<Reply> {
 pub fn ask_all(request: &Request) -> Result<(Vec<Reply>, Vec<PathBuf>), Trouble> {
     let folder = folder()?;
     let entries = fs::read_dir(&folder)
-        .map_err(|error| Trouble::new(format!("cannot read {}: {error}", folder.display())))?;
+        .map_err(|error| Trouble::new(format!("cannot read {}: {error}", escape::path(&folder))))?;
     let (mut replies, mut silent) = (Vec::new(), Vec::new());
     for path in entries.flatten().map(|entry| entry.path()) {
         if path.extension().is_none_or(|extension| extension != "sock") {

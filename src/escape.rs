@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 use std::fmt::Write;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use crate::event::Strings;
 
@@ -78,6 +80,26 @@ fn hexadecimal(quoted: &mut String, bytes: impl AsRef<[u8]>) {
     }
 }
 
+/// A path, to be read in a message.
+pub fn path(path: impl AsRef<Path>) -> String {
+    word(path.as_ref().as_os_str().as_bytes())
+}
+
+/// The text of a message, whatever is in it, with its line breaks.
+pub fn lines(message: &str) -> Cow<'_, str> {
+    let is_harmless = |c: char| matches!(c, '\n' | '\t') || !is_dangerous(c);
+    if message.chars().all(is_harmless) {
+        return Cow::Borrowed(message);
+    }
+    let mut shown = String::with_capacity(message.len() + 16);
+    for part in message.split_inclusive(['\n', '\t']) {
+        let end = part.strip_suffix(['\n', '\t']).unwrap_or(part).len();
+        shown.push_str(&text(&part.as_bytes()[..end]));
+        shown.push_str(&part[end..]);
+    }
+    Cow::Owned(shown)
+}
+
 /// A command line to read, not to run: words quoted, cut to about `width` characters.
 pub fn command_line(argv: &Strings, width: usize) -> String {
     let mut line = String::new();
@@ -127,6 +149,12 @@ mod tests {
         assert_eq!(word(b"$(touch owned)"), "'$(touch owned)'");
         assert_eq!(word("\u{202e}é\x01".as_bytes()), r"$'\xe2\x80\xaeé\x01'");
         assert_eq!((word(b"=ls").as_str(), word(b"a^b").as_str()), ("'=ls'", "'a^b'"));
+    }
+
+    #[test]
+    fn a_message_keeps_nothing_but_its_lines() {
+        assert_eq!(lines("a\n\tb é\n"), "a\n\tb é\n");
+        assert_eq!(lines("a\x1b[2J\nb\r\u{202e}\n\n"), "a\\x1b[2J\nb\\r\\u{202e}\n\n");
     }
 
     #[test]

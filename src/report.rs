@@ -12,6 +12,8 @@ use std::time::Duration;
 
 use crate::outlet::Outlet;
 
+use crate::escape;
+
 /// When to use colours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Color {
@@ -108,7 +110,8 @@ impl Report {
     /// business: COMMAND goes on.
     fn line(self, style: Style, label: &str, text: &str) {
         let label = style.paint(self.color, &format!("tracexec: {label}"));
-        self.pass_on(format!("{label}{text}\n").into_bytes());
+        // Callers escape what others have chosen; what none of them has thought of does no harm.
+        self.pass_on(format!("{label}{}\n", escape::lines(text)).into_bytes());
     }
 
     /// Writes what is harmless to standard error as it is.

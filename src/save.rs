@@ -16,6 +16,7 @@ use nix::sys::signal::SigSet;
 
 use crate::caller::As;
 use crate::dump::{self, Focus, Prepared};
+use crate::escape;
 use crate::files;
 use crate::identity::Identity;
 use crate::judge::Program;
@@ -93,7 +94,7 @@ impl Saves {
     pub fn new(what: &[Save], to: &Path, debugger: Option<&str>) -> Result<Saves, Trouble> {
         let owner = crate::caller::caller();
         let to = std::path::absolute(to)
-            .map_err(|error| Trouble::new(format!("--to {}: {error}", to.display())))?;
+            .map_err(|error| Trouble::new(format!("--to {}: {error}", escape::path(to))))?;
         folder::make(&to, owner).map_err(|error| {
             let shown = crate::escape::word(to.as_os_str().as_encoded_bytes());
             Trouble::new(format!("--to {shown}: cannot make this folder: {error}"))
@@ -155,7 +156,7 @@ impl Saves {
             Err(error) => {
                 saved
                     .failed
-                    .push(format!("cannot make a folder in {}: {error}", self.to.display()));
+                    .push(format!("cannot make a folder in {}: {error}", escape::path(&self.to)));
                 return saved;
             }
         };

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use super::trace::{filter, sink};
 use crate::cli::trace::ReportOn;
+use crate::escape;
 use crate::event::TraceEvent;
 use crate::report::{Report, Trouble};
 use crate::trace::compile::Sources;
@@ -48,7 +49,7 @@ fn open(file: &Path) -> Result<Box<dyn BufRead>, Trouble> {
         return Ok(Box::new(BufReader::new(io::stdin())));
     }
     let opened = File::open(file).map_err(|error| {
-        Trouble::new(format!("cannot read {}: {error}", file.display()))
+        Trouble::new(format!("cannot read {}: {error}", escape::path(file)))
             .hint("`tracexec collect --format json-stream` writes such a file")
     })?;
     Ok(Box::new(BufReader::with_capacity(1 << 16, opened)))
@@ -91,7 +92,7 @@ fn retell(
     if !whole {
         report.warn(format!(
             "{} has no end: whoever wrote it was interrupted, or still writes",
-            file.display()
+            escape::path(file)
         ));
     }
     let end = end.unwrap_or(End { time: last, ..End::default() });
@@ -111,7 +112,7 @@ fn time(event: &TraceEvent) -> u64 {
 }
 
 fn not_read(file: &Path, error: &NotRead) -> Trouble {
-    let trouble = Trouble::new(format!("cannot read {}: {error}", file.display()));
+    let trouble = Trouble::new(format!("cannot read {}: {error}", escape::path(file)));
     match error {
         NotRead::Version(_) => trouble.hint("read it with the tracexec that wrote it"),
         NotRead::Cut => trouble.hint("a json-stream can be read as far as it goes"),

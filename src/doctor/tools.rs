@@ -2,6 +2,7 @@
 
 use super::Finding;
 use super::facts::{Debugger, Place, Tools};
+use crate::escape;
 use crate::launcher::catalog::BUILT_IN_ORIGIN;
 
 /// Programs that Debian has in a package of another name.
@@ -26,7 +27,7 @@ pub fn debuggers(tools: &Tools) -> Vec<Finding> {
 fn debugger(debugger: &Debugger) -> Finding {
     let name = &debugger.name;
     let [first, ..] = debugger.missing.as_slice() else {
-        let program = debugger.program.as_ref().map(|path| path.display().to_string());
+        let program = debugger.program.as_ref().map(escape::path);
         return Finding::ok(name, program.unwrap_or_else(|| debugger.description.clone()));
     };
     let missing = debugger.missing.join(", ");
@@ -58,12 +59,11 @@ fn place(place: &Place) -> Finding {
         };
     }
     if let Some((socket, Err(error))) = &place.server {
-        let found = format!("its server at {} cannot be reached: {error}", socket.display());
+        let found = format!("its server at {} cannot be reached: {error}", escape::path(socket));
         return Finding::missing(name, found)
             .hint("start tracexec in a pane of a server that runs, or choose another place");
     }
-    let mut found: Vec<String> =
-        place.programs.iter().map(|path| path.display().to_string()).collect();
+    let mut found: Vec<String> = place.programs.iter().map(escape::path).collect();
     if place.background {
         found.push("needs no terminal".into());
     }
@@ -71,7 +71,7 @@ fn place(place: &Place) -> Finding {
         found.push("/dev/tty opens".into());
     }
     if let Some((socket, Ok(()))) = &place.server {
-        found.push(format!("its server is reached at {}", socket.display()));
+        found.push(format!("its server is reached at {}", escape::path(socket)));
     }
     if let Some(uid) = place.foreign {
         found.push(format!("it is user {uid}'s, who called sudo"));

@@ -8,6 +8,7 @@ use include_dir::{Dir, include_dir};
 use super::inherit;
 use super::template::{Debugger, Piece};
 use super::terminal::Terminal;
+use crate::escape;
 use crate::report::Trouble;
 use crate::settings::{self, Folder};
 
@@ -89,7 +90,7 @@ fn user_texts(user: &Folder, kind: &str) -> Result<Vec<(String, String)>, Troubl
     for path in files.flatten().map(|file| file.path()) {
         if path.extension().is_some_and(|extension| extension == "toml") {
             let Some(text) = settings::read_trusted(&path, user)? else { continue };
-            texts.push((path.display().to_string(), text));
+            texts.push((escape::path(&path), text));
         }
     }
     texts.sort();

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::command::ReadyWord;
 use crate::control::{self, Reply, Request};
+use crate::escape;
 use crate::identity::Identity;
 use crate::report::Trouble;
 use crate::sys;
@@ -145,7 +146,7 @@ fn become_debugger(socket: &Path, hit: u64) -> Trouble {
         Err(error) => {
             return Trouble::new(format!(
                 "cannot ask the session at {}: {error}",
-                socket.display()
+                escape::path(socket)
             ))
             .hint("the process has been let go; run tracexec again");
         }

@@ -10,6 +10,7 @@ use tempfile::TempDir;
 
 use crate::config::{Action, Session};
 use crate::control;
+use crate::escape;
 use crate::launcher::command::Recipe;
 use crate::report::Trouble;
 
@@ -41,7 +42,10 @@ impl Memory {
         remove_stale(&base);
         let owner = config.identity.as_ref().map(|identity| (identity.uid, identity.gid));
         let folder = make(&base, owner).map_err(|error| {
-            Trouble::new(format!("--remember: cannot make a folder in {}: {error}", base.display()))
+            Trouble::new(format!(
+                "--remember: cannot make a folder in {}: {error}",
+                escape::path(&base)
+            ))
         })?;
         Ok(Memory { folder: Some(folder) })
     }

@@ -67,10 +67,28 @@ fn typed_values(key: &Key, matches: &ArgMatches) -> Vec<OsString> {
     }
 }
 
+/// A string of TOML in which all that a terminal would act on is an escape; the crate escapes control characters
+/// only.
+fn basic_string(text: &str) -> String {
+    let mut shown = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => shown.extend(['\\', c]),
+            c if escape::is_dangerous(c) => shown.push_str(&format!("\\U{:08X}", c as u32)),
+            c => shown.push(c),
+        }
+    }
+    shown.push('"');
+    shown
+}
+
 fn value(key: &Key, values: &[OsString]) -> String {
     let quoted = |value: &OsString| {
         let text = value.to_str().map_or_else(|| escape::text(value.as_bytes()), String::from);
-        toml::Value::String(text).to_string()
+        match text.contains(escape::is_dangerous) {
+            true => basic_string(&text),
+            false => toml::Value::String(text).to_string(),
+        }
     };
     match key.takes {
         Takes::List | Takes::Paths => {

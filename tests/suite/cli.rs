@@ -15,6 +15,62 @@ fn lines_of(text: &str) -> Vec<&str> {
 }
 
 #[test]
+fn nothing_that_was_typed_reaches_the_terminal_as_it_is() {
+    const ODD: &str = "o\x1b[2J\u{202e}dd";
+    let world = World::new();
+    let debuggers = world.path("config/tracexec/launch-templates/debuggers");
+    fs::create_dir_all(&debuggers).unwrap();
+    let template = "name = 'mine'\ndescription = \"\\u001b[2J\\u202E\"\ncommand = 'x {{pid}}'\n";
+    fs::write(debuggers.join(format!("{ODD}.toml")), template).unwrap();
+    let lines: [&[&str]; 18] = [
+        &["report", ODD],
+        &["report", ODD, "-F", "json", "-o", ODD],
+        &["debug", "-m", "argc=0", "--in", ODD, "--", "true"],
+        &["debug", "-m", "argc=0", "--debugger", ODD, "--", "true"],
+        &["debug", "-m", ODD, "--hold", "--", "true"],
+        &["debug", "-m", "argc=0", "--hold", "-C", ODD, "--", "true"],
+        &["debug", "-m", "argc=0", "--hold", "-u", ODD, "--", "true"],
+        &["debug", "-m", "argc=0", "--save", "core", "--to", "/dev/null/o\x1b[2J", "--", "true"],
+        &["debug", "-m", "argc=0", "--hold", "--", ODD],
+        &["debug", "-m", "argc=0", "--wrap", ODD, "--", "true"],
+        &["collect", "-o", "none/o\x1b[2J", "--", "true"],
+        &["rerun", ODD, "--hold"],
+        &["templates"],
+        &["templates", "show", ODD],
+        &["release", ODD],
+        &[ODD],
+        &["debug", "--o\x1b[2J"],
+        &["log", "--events", ODD, "--", "true"],
+    ];
+    let harmless = |text: &str| {
+        let odd = |c: char| (c.is_control() && c != '\n' && c != '\t') || c == '\u{202e}';
+        !text.contains(odd)
+    };
+    for line in lines {
+        let outcome = world.run(line);
+        assert!(harmless(&outcome.stderr), "{line:?}: {:?}", outcome.stderr);
+        assert!(harmless(&outcome.out()), "{line:?}: {:?}", outcome.out());
+        assert!(!(outcome.stderr.is_empty() && outcome.stdout.is_empty()), "{line:?}");
+    }
+    let mut command = world.tracexec(["debug", "-m", "argc=0", "--hold", "--", "true"]);
+    command.env("XDG_RUNTIME_DIR", world.path("none").join(ODD));
+    let outcome = finish(world.start(command));
+    assert!(harmless(&outcome.stderr), "{:?}", outcome.stderr);
+    for (name, value) in
+        [("TRACEXEC_IN", ODD), ("TRACEXEC_DEBUGGER", ODD), ("XDG_CONFIG_HOME", ODD)]
+    {
+        let mut command = world.tracexec(["debug", "-m", "argc=0", "--", "true"]);
+        command.env(name, value);
+        let outcome = finish(world.start(command));
+        assert!(harmless(&outcome.stderr), "{name}: {:?}", outcome.stderr);
+        let mut command = world.tracexec(["config"]);
+        command.env(name, value);
+        let outcome = finish(world.start(command));
+        assert!(harmless(&outcome.out()) && harmless(&outcome.stderr), "{name}: {outcome:?}");
+    }
+}
+
+#[test]
 fn the_status_is_that_of_the_command() {
     let world = World::new();
     assert_eq!(world.debug_sh(&NOTHING, "exit 0").code(), 0);

@@ -1,6 +1,8 @@
 //! What is tested of the whole program, in one binary that is linked once. Where a test runs over one source,
 //! it is ptrace here; `tests/suite_ebpf` runs the same files over eBPF.
 
+#![allow(clippy::disallowed_methods, reason = "tests show their own paths")]
+
 #[macro_use]
 mod both;
 mod filter_support;

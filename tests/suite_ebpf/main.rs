@@ -1,6 +1,7 @@
 //! What is tested of the eBPF source, and the tests of `tests/suite` that run over either.
 
 #![cfg(feature = "ebpf")]
+#![allow(clippy::disallowed_methods, reason = "tests show their own paths")]
 
 #[macro_use]
 #[path = "../suite/both.rs"]
