@@ -316,6 +316,13 @@ fn a_full_disk_is_an_error_at_the_end_and_the_command_goes_on() {
             let text = fs::read(disk.join("out")).unwrap();
             if format == "json" {
                 assert_eq!((lost, text.as_slice()), (302, &b"before"[..]));
+                // What was written is kept beside it.
+                let all = fs::read_dir(&disk).unwrap().map(|entry| entry.unwrap().path());
+                let kept = all.filter(|path| !path.ends_with("out")).collect::<Vec<_>>();
+                let [kept] = &kept[..] else { panic!("{kept:?}") };
+                let name = kept.file_name().unwrap().to_str().unwrap();
+                assert!(outcome.stderr.contains(name), "{name}: {}", outcome.stderr);
+                fs::remove_file(kept).unwrap();
             } else {
                 // What is there can be read; the first line is no event.
                 let written = memchr::memchr_iter(b'\n', &text).count() as u64 - 1;
