@@ -40,18 +40,18 @@ fn the_buffer_is_as_large_as_what_is_watched_needs_and_what_it_lost_is_said() {
     let list = ["debug", "--list", "--system", "-m", "gid=4242 and argc>99"];
     let log = ["log", "--backend", "ebpf", "-o", "/dev/null"];
     for (expected, words) in
-        [(1, &["debug", "--hold", "-m", "argc>99"][..]), (16, &list), (8, &log)]
+        [(1, &["debug", "--hold", "-m", "argc>99"][..]), (16, &list), (16, &log)]
     {
         let world = World::new();
         let mut command = world.tracexec(words);
         let script = "big=$(head -c 120000 /dev/zero | tr '\\0' x); echo begun >&2; read _
-            for i in 1 2 3 4 5 6 7 8 9 10; do for j in 1 2 3 4 5 6 7 8 9 10; do
+            for i in $(seq 20); do for j in 1 2 3 4 5 6 7 8 9 10; do
                 /bin/echo $big >/dev/null; done; done; echo done >&2";
         command.args(["--", "sh", "-c", script]).stdin(Stdio::piped());
         let mut session = world.start(command);
         session.stderr_line("begun");
         assert_eq!(room(session.pid()), expected << 20, "{words:?}");
-        // Nobody takes what comes while we are stopped: 12 MB.
+        // Nobody takes what comes while we are stopped: 24 MB.
         session.signal(libc::SIGSTOP);
         feed(&mut session, b"\n");
         session.stderr_line("done");

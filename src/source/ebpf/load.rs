@@ -27,10 +27,9 @@ use crate::sys::Pid;
 /// The kernel's function by which it can wait for memory, by its names as the kernel lists them.
 const TASK_WORK: [&[u8]; 2] =
     [b"\0bpf_task_work_schedule_signal_impl\0", b"\0bpf_task_work_schedule_signal\0"];
-/// Of the ring buffer where execs are recorded, in bytes, for a tree and for the whole system. It is mapped twice
-/// into our memory. The strings of any exec fit, which are 6 MiB at most, see bprm_set_stack_limits in the kernel.
-const TREE_ROOM: u32 = 8 << 20;
-const SYSTEM_ROOM: u32 = 16 << 20;
+/// Of the ring buffer where execs are recorded, in bytes. It is mapped twice into our memory. With half of it a loop of
+/// execs with long arguments lost some on a busy machine.
+const RECORD_ROOM: u32 = 16 << 20;
 /// As many of ours are exempt at a time, where that is not all that comes from us.
 const MANY_DEBUGGERS: u32 = 1 << 12;
 
@@ -100,7 +99,6 @@ pub fn load<'object>(
         false => skeleton::OLD,
     });
     let mut open = builder.open(object).map_err(refused("open"))?;
-    let room = if system { SYSTEM_ROOM } else { TREE_ROOM };
     if let Some(data) = open.maps.rodata_data.as_deref_mut() {
         data.test_count = lowered.tests.len() as u32;
         data.tests[..lowered.tests.len()].copy_from_slice(&lowered.tests);
@@ -132,11 +130,11 @@ pub fn load<'object>(
         data.own_root_inode = fs::metadata("/").map_or(0, |root| root.ino());
         data.own_root_mount = procfs::own_root_mount().unwrap_or(0);
         if aim.records() {
-            data.event_room = room.into();
+            data.event_room = RECORD_ROOM.into();
         }
     }
     if aim.records() {
-        open.maps.events.set_max_entries(room).map_err(refused("size"))?;
+        open.maps.events.set_max_entries(RECORD_ROOM).map_err(refused("size"))?;
     }
     let progs = &mut open.progs;
     progs.handle_rename.set_autoload(lowered.keep.prev_comm);
