@@ -1,6 +1,7 @@
 //! What the user typed. No I/O happens here; what it means is `config`'s affair.
 
 pub mod log;
+pub mod settings;
 pub mod trace;
 
 use std::ffi::OsString;
@@ -9,14 +10,13 @@ use std::time::Duration;
 
 use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
-use crate::elevate::Elevated;
-use crate::launcher::listen::Listen;
+use crate::debug::save::Save;
+use crate::event::moment::{Moments, time_of};
 use crate::launcher::shim::decode;
-use crate::moment::{Moments, time_of};
-use crate::report::Color;
-use crate::save::Save;
-use crate::settings;
-use crate::sys::Pid;
+use crate::linux::sys::Pid;
+use crate::machine::elevate::Elevated;
+use crate::machine::listen::Listen;
+use crate::text::report::Color;
 
 /// The version, and which sources of exec events this build has.
 const VERSION: &str = if cfg!(feature = "ebpf") {

@@ -1,8 +1,11 @@
 //! The subcommands: each is handed what was typed, and gives the status to exit with.
 
+pub mod complete;
+pub mod doctor;
 mod fit;
 mod report;
 mod rerun;
+pub mod suggest;
 mod trace;
 
 use std::borrow::Cow;
@@ -13,22 +16,19 @@ use std::path::PathBuf;
 use clap::{ArgMatches, FromArgMatches, ValueEnum};
 use nix::unistd::Uid;
 
+use crate::cli::settings::{self, Settings};
 use crate::cli::{self, Cli, Command};
-use crate::complete;
-use crate::config;
-use crate::control::{self, Reply, Request, SessionState};
-use crate::doctor;
-use crate::elevate;
-use crate::escape;
-use crate::guardian;
+use crate::debug::config;
+use crate::debug::repro;
+use crate::debug::session;
 use crate::launcher::catalog::{self, Catalog};
+use crate::launcher::control::{self, Reply, Request, SessionState};
 use crate::launcher::{editor, relay, shim};
-use crate::report::{self as messages, Color, Report, Trouble};
-use crate::repro;
-use crate::session;
-use crate::settings::{self, Settings};
-use crate::suggest;
-use crate::sys;
+use crate::linux::sys;
+use crate::machine::elevate;
+use crate::source::guardian;
+use crate::text::escape;
+use crate::text::report::{self as messages, Color, Report, Trouble};
 use crate::trace::front;
 
 /// The status of an error of our own, as env(1) and its kin have it.

@@ -3,13 +3,15 @@
 //! Nothing here knows of ptrace or BPF. A source hands out something that implements [`Facts`];
 //! the filter and the templates ask it, and each fact is read at most once, when first asked for.
 
+pub mod cgroup;
 mod faults;
+pub mod moment;
 mod record;
 mod trace;
 
 use std::sync::Arc;
 
-use crate::cgroup::Cgroup;
+use crate::event::cgroup::Cgroup;
 
 pub use faults::Faults;
 pub use record::{ExecCall, ExecRecord, FdRecord, Ids, Part, Response, Vector, Wanted};

@@ -41,8 +41,8 @@ pub use field::{Descriptor, Field, Index, Of, What};
 pub use names::{Names, SystemNames};
 pub use outline::{Asked, Outline, Wants};
 
+use crate::event::moment::{Moments, Now};
 use crate::event::{Facts, Image, Keep, Wanted};
-use crate::moment::{Moments, Now};
 use compile::Program;
 use eval::Evaluator;
 use names::NameCache;

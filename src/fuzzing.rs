@@ -7,9 +7,12 @@ use std::io;
 use std::sync::Arc;
 
 use crate::event::Image;
+use crate::event::cgroup::Cgroup;
 use crate::filter::{Filter, Names, continuations};
+use crate::machine::procfs;
+use crate::source::coredump;
 use crate::source::interpreters;
-use crate::{cgroup::Cgroup, dump, escape, procfs};
+use crate::text::escape;
 
 pub use recording::recording;
 
@@ -57,7 +60,7 @@ pub fn filter(bytes: &[u8]) {
 /// The files of /proc, the first line of a script, and what is shown of their bytes.
 pub fn proc_files(bytes: &[u8]) {
     procfs::fuzz(bytes);
-    dump::fuzz(bytes);
+    coredump::fuzz(bytes);
     interpreters::fuzz(bytes);
     for whole in [false, true] {
         let _ = Cgroup::parse(bytes, whole);

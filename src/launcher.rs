@@ -12,15 +12,14 @@
 //! - [`editor`], [`vscode`]: an editor that attaches by itself, or when its user presses a key;
 //! - [`relay`]: a terminal of the debugger's own inside this one, for the place `here`.
 
-mod caller;
 pub mod catalog;
 pub mod choice;
 pub mod command;
+pub mod control;
 pub mod editor;
 pub mod image;
 mod inherit;
 pub mod inside;
-pub mod listen;
 pub mod place;
 pub mod relay;
 pub mod shim;

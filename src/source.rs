@@ -12,16 +12,20 @@
 //!
 //! The judge may run in a thread of the source; it must not wait for anything.
 
+pub mod coredump;
 #[cfg(feature = "ebpf")]
 pub mod ebpf;
+pub mod guardian;
 pub(crate) mod interpreters;
 pub mod launch;
 pub(crate) mod lineage;
 pub mod ptrace;
 pub mod recorded;
+pub mod responses;
 pub mod scripted;
 pub(crate) mod stopped;
 mod vectors;
+pub mod wrapped;
 
 use std::fmt;
 use std::io;
@@ -29,14 +33,14 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 
-use crate::dump::{Focus, Prepared};
+use crate::debug::matcher::Candidate;
+use crate::event::moment::Happened;
 use crate::event::{Begun, Ended, Facts};
-use crate::judge::Candidate;
-use crate::moment::Happened;
-use crate::procfs;
+use crate::linux::sys::Pid;
+use crate::machine::procfs;
+use crate::source::coredump::{Focus, Prepared};
 use crate::source::recorded::Recorded;
-use crate::sys::Pid;
-use crate::wrapped::{WrapError, WrapOrder};
+use crate::source::wrapped::{WrapError, WrapOrder};
 
 /// Decides what becomes of each exec.
 pub trait Judge: Send {

@@ -3,32 +3,20 @@
 //! A source calls the [`Tracer`], which is its judge; what the filter lets through goes over a channel
 //! to the session, which hands it to a [`Sink`].
 
-mod clock;
-pub mod cmdline;
-pub mod compile;
 mod family;
 pub mod front;
-pub mod html;
-pub mod journald;
-pub mod json;
 mod judge;
-pub mod log;
-pub mod output;
-pub mod perfetto;
 pub mod replay;
-mod rotate;
 pub mod session;
+pub mod sinks;
 pub mod source;
-pub mod summary;
-mod target;
-mod words;
 
 use std::io;
 use std::time::SystemTime;
 
 use crate::event::{FdRecord, Strings, TraceEvent};
+use crate::linux::sys::Pid;
 use crate::source::Totals;
-use crate::sys::Pid;
 
 pub use family::Family;
 pub use judge::Tracer;

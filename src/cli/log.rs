@@ -163,7 +163,7 @@ fn timestamp_format() -> Arg {
     Arg::new("inline-timestamp-format")
         .long("inline-timestamp-format")
         .value_name("FORMAT")
-        .value_parser(crate::trace::log::clock::parse_format)
+        .value_parser(crate::trace::sinks::log::clock::parse_format)
         .help("The time in this format of strftime, and --timestamp [default: %H:%M:%S]")
         .help_heading(HEADING)
 }

@@ -7,8 +7,8 @@ use clap::{Args, ValueEnum};
 
 use super::Backend;
 use super::log::Shown;
-use crate::sys::Pid;
-use crate::trace::json::EnvForm;
+use crate::linux::sys::Pid;
+use crate::trace::sinks::json::EnvForm;
 
 /// What both have: which execs, of whom, from where.
 #[derive(Debug, Args)]

@@ -3,8 +3,8 @@
 use clap::ArgMatches;
 
 use crate::cli::Backend;
+use crate::cli::settings::typed;
 use crate::cli::trace::{Form, Format, SeccompBpf, Traced};
-use crate::settings::typed;
 
 impl Traced {
     /// `matches` are those of the subcommand.

@@ -6,14 +6,14 @@ use std::path::Path;
 
 use super::trace::{filter, sink};
 use crate::cli::trace::ReportOn;
-use crate::escape;
 use crate::event::TraceEvent;
-use crate::report::{Report, Trouble};
-use crate::trace::compile::Sources;
-use crate::trace::json::{self, Item, NotRead};
-use crate::trace::output::{Kind, Output};
+use crate::text::escape;
+use crate::text::report::{Report, Trouble};
 use crate::trace::replay::Replay;
-use crate::trace::summary::Summary;
+use crate::trace::sinks::compile::Sources;
+use crate::trace::sinks::json::{self, Item, NotRead};
+use crate::trace::sinks::output::{Kind, Output};
+use crate::trace::sinks::summary::Summary;
 use crate::trace::{End, Sink};
 
 pub fn report(on: ReportOn, report: Report) -> Result<u8, Trouble> {

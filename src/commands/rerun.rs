@@ -6,9 +6,9 @@ use std::path::Path;
 use clap::ArgMatches;
 
 use crate::cli;
-use crate::report::Trouble;
-use crate::repro::{self, Repro};
-use crate::settings;
+use crate::cli::settings;
+use crate::debug::repro::{self, Repro};
+use crate::text::report::Trouble;
 
 /// The options that every subcommand has.
 const GLOBAL: [&str; 5] = ["user", "color", "verbose", "config", "no_config"];

@@ -11,19 +11,19 @@ use clap::{ArgMatches, ValueEnum};
 
 use crate::cli::trace::{Collect, Form, Format, Log, Traced};
 use crate::cli::{Backend, Global};
-use crate::config;
-use crate::escape;
+use crate::debug::config;
 use crate::event::Wanted;
 use crate::filter::{Filter, SystemNames};
-use crate::report::{Report, Trouble};
-use crate::trace::compile::{Before, CompileCommands, Sources};
-use crate::trace::html::Html;
-use crate::trace::journald::{self, Journal};
-use crate::trace::json::{Document, Lines};
-use crate::trace::log::{self, Paint};
-use crate::trace::output::{Kind, Output};
-use crate::trace::perfetto::Perfetto;
+use crate::text::escape;
+use crate::text::report::{Report, Trouble};
 use crate::trace::session::{self, Config};
+use crate::trace::sinks::compile::{Before, CompileCommands, Sources};
+use crate::trace::sinks::html::Html;
+use crate::trace::sinks::journald::{self, Journal};
+use crate::trace::sinks::json::{Document, Lines};
+use crate::trace::sinks::log::{self, Paint};
+use crate::trace::sinks::output::{Kind, Output};
+use crate::trace::sinks::perfetto::Perfetto;
 use crate::trace::{Sink, front, source};
 
 pub fn log(options: Log, global: &Global, report: Report) -> Result<u8, Trouble> {

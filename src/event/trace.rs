@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::ExecRecord;
-use crate::procfs::view::View;
+use crate::machine::procfs::view::View;
 
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq)]

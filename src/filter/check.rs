@@ -14,9 +14,9 @@ use super::parser::Places;
 use super::pattern;
 use super::print;
 use super::resolve::number;
-use crate::cgroup::is_unit;
 use crate::event::FdKind;
-use crate::moment::{self, signals};
+use crate::event::cgroup::is_unit;
+use crate::event::moment::{self, signals};
 
 /// The length of `comm`: the kernel keeps 16 bytes, the last of them a NUL.
 const COMM_MAX: usize = 15;

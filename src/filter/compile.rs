@@ -9,7 +9,7 @@ use super::matcher::Want;
 use super::names::NameCache;
 use super::parser::{self, Places};
 use crate::event::Keep;
-use crate::moment::Moments;
+use crate::event::moment::Moments;
 
 /// All the expressions of a filter, ready to be evaluated.
 pub(super) struct Program {

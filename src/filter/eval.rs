@@ -9,8 +9,8 @@ use super::field::{Descriptor, Index, Of, What};
 use super::matcher::{Text, Want};
 use super::names::{NameCache, Whose};
 use super::{Answer, Judgement, TestId};
+use crate::event::moment::Now;
 use crate::event::{Facts, Image, Reading, Strings, basename};
-use crate::moment::Now;
 
 impl Answer {
     fn not(self) -> Answer {

@@ -4,8 +4,8 @@ use std::ops::RangeInclusive;
 
 use super::near::{self, Place};
 use super::pattern::Pattern;
-use crate::cgroup::is_numbered;
 use crate::event::FdKind;
+use crate::event::cgroup::is_numbered;
 use memchr::memmem::Finder;
 
 /// What a test wants of a field.

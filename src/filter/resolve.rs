@@ -4,7 +4,7 @@ use super::error::{Fault, Span, visible};
 use super::field::{Descriptor, Field, Index, Of, PLAIN, What};
 use super::lexer::Value;
 use super::print;
-use crate::suggest;
+use crate::commands::suggest;
 
 const OF_ANCESTORS: &str = "of ancestors there are argv, argc, filename, basename, exe, interpreter, \
      comm, cwd, uid, gid, user, group, pid, depth, cgroup, unit and container";

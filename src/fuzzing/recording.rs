@@ -10,13 +10,13 @@ use super::Few;
 use crate::cli::log::Shown;
 use crate::event::TraceEvent;
 use crate::filter::Filter;
-use crate::trace::compile::{Before, CompileCommands, Sources};
-use crate::trace::html::Html;
-use crate::trace::json::{Document, EnvForm, Item, Lines, read};
-use crate::trace::log::{Log, Output, Paint};
-use crate::trace::perfetto::Perfetto;
 use crate::trace::replay::Replay;
-use crate::trace::summary::Summary;
+use crate::trace::sinks::compile::{Before, CompileCommands, Sources};
+use crate::trace::sinks::html::Html;
+use crate::trace::sinks::json::{Document, EnvForm, Item, Lines, read};
+use crate::trace::sinks::log::{Log, Output, Paint};
+use crate::trace::sinks::perfetto::Perfetto;
+use crate::trace::sinks::summary::Summary;
 use crate::trace::{End, Sink};
 
 /// What is accepted is the same when it is written and read again; and every format has a place for it.

@@ -8,9 +8,9 @@ use include_dir::{Dir, include_dir};
 use super::inherit;
 use super::template::{Debugger, Piece};
 use super::terminal::Terminal;
-use crate::escape;
-use crate::report::Trouble;
-use crate::settings::{self, Folder};
+use crate::cli::settings::{self, Folder};
+use crate::text::escape;
+use crate::text::report::Trouble;
 
 static BUILT_IN: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/launch-templates");
 

@@ -9,11 +9,11 @@ use serde::{Deserialize, Serialize};
 
 use super::image::Image;
 use super::inside::Inside;
-use super::listen::Listen;
 use super::template::{Debugger, Piece, Placeholder, Word};
+use crate::debug::matcher::Program;
 use crate::event::{Strings, basename};
-use crate::judge::Program;
-use crate::sys::Pid;
+use crate::linux::sys::Pid;
+use crate::machine::listen::Listen;
 
 /// Where the user wants to be when the debugger has the process.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -239,7 +239,7 @@ fn plain(words: Vec<ReadyWord>) -> Vec<OsString> {
 /// Words as a line to read or to paste.
 pub fn line(words: &[OsString]) -> String {
     let words: Vec<String> =
-        words.iter().map(|word| crate::escape::word(word.as_bytes())).collect();
+        words.iter().map(|word| crate::text::escape::word(word.as_bytes())).collect();
     words.join(" ")
 }
 

@@ -17,10 +17,10 @@ use super::vscode::document::List;
 use super::vscode::kind::Kind;
 use super::vscode::launch::{self, Launch};
 use super::vscode::workspace::Workspace;
-use crate::judge::Program;
-use crate::procfs::{Stat, Status};
-use crate::report::Trouble;
-use crate::sys::Pid;
+use crate::debug::matcher::Program;
+use crate::linux::sys::Pid;
+use crate::machine::procfs::{Stat, Status};
+use crate::text::report::Trouble;
 
 /// The place that stands for the editor whose file is launch.json.
 pub const VSCODE: &str = "vscode";
@@ -278,7 +278,7 @@ fn may_be_held(pid: Pid, written: Option<SystemTime>) -> bool {
     if status.tracer == 0 && !status.stops() {
         return false;
     }
-    let began = Stat::read(pid).ok().and_then(|stat| crate::procfs::began(&stat));
+    let began = Stat::read(pid).ok().and_then(|stat| crate::machine::procfs::began(&stat));
     match (began, written) {
         // Both clocks may have been set since.
         (Some(began), Some(written)) => began <= written + Duration::from_secs(60),

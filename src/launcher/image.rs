@@ -9,9 +9,9 @@ use object::{Object, Section};
 use serde::Deserialize;
 
 use crate::event::basename;
-use crate::files::Parts;
-use crate::procfs;
-use crate::sys::Pid;
+use crate::linux::files::Parts;
+use crate::linux::sys::Pid;
+use crate::machine::procfs;
 
 /// Kinds of programs for which there are debuggers of their own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]

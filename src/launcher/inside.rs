@@ -5,8 +5,8 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 
 use crate::event::Namespace;
-use crate::procfs::{self, Status};
-use crate::sys::Pid;
+use crate::linux::sys::Pid;
+use crate::machine::procfs::{self, Status};
 
 /// A path, as the process names it and as we do.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -53,7 +53,7 @@ impl Inside {
 
     /// What differs, in words; `None` where nothing does.
     pub fn described(&self, pid: Pid) -> Option<String> {
-        let path = crate::escape::word;
+        let path = crate::text::escape::word;
         let names = |what: &str, names: &Names| {
             (names.inside != names.outside && !names.inside.is_empty())
                 .then(|| format!("{what} {}, for us {}", path(&names.inside), path(&names.outside)))

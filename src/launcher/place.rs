@@ -11,14 +11,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use super::caller::{Caller, own_variable};
 use super::catalog::{self, Catalog};
 use super::shim;
 use super::template::{Piece, Placeholder, Word};
 use super::terminal::Terminal;
-use crate::children;
-use crate::report::Trouble;
-use crate::sys::{self, Pid};
+use crate::linux::children;
+use crate::linux::sys::{self, Pid};
+use crate::machine::sudo_caller::{Caller, own_variable};
+use crate::text::report::Trouble;
 
 /// How long a terminal may take to say whether it has a target.
 const CHECKED_WITHIN: Duration = Duration::from_secs(10);
@@ -159,7 +159,7 @@ impl Place {
             .map_err(|error| error.to_string())?;
         match output.status.success() {
             true => Ok(()),
-            false => Err(crate::escape::text(output.stderr.trim_ascii())),
+            false => Err(crate::text::escape::text(output.stderr.trim_ascii())),
         }
     }
 }

@@ -25,8 +25,8 @@ use nix::sys::termios::{
 use nix::unistd::{Pid as NixPid, getpgrp, tcgetpgrp, tcsetpgrp};
 
 use super::shim;
-use crate::report::Trouble;
-use crate::sys;
+use crate::linux::sys;
+use crate::text::report::Trouble;
 
 /// In milliseconds: nothing tells that the foreground group has changed.
 const LOOK_AGAIN: u16 = 500;

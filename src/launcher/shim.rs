@@ -16,11 +16,11 @@ use nix::sys::signal::SigSet;
 use serde::{Deserialize, Serialize};
 
 use super::command::ReadyWord;
-use crate::control::{self, Reply, Request};
-use crate::escape;
-use crate::identity::Identity;
-use crate::report::Trouble;
-use crate::sys;
+use crate::launcher::control::{self, Reply, Request};
+use crate::linux::identity::Identity;
+use crate::linux::sys;
+use crate::text::escape;
+use crate::text::report::Trouble;
 
 /// The hidden subcommand that [`run`]s, and the one with a terminal of its own ([`super::relay`]).
 pub const SUBCOMMAND: &str = "shim";
@@ -191,7 +191,7 @@ fn execute(order: Order) -> Trouble {
     }
     sys::inherit(&mut command, scripts.iter().map(File::as_raw_fd).collect());
     let error = command.exec();
-    let shown = crate::escape::word(program.as_bytes());
+    let shown = crate::text::escape::word(program.as_bytes());
     Trouble::new(format!("cannot execute {shown}: {error}"))
 }
 

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::image::Kind;
-use crate::report::Trouble;
+use crate::text::report::Trouble;
 
 /// Something that is filled in at a hit.
 #[derive(Debug, Clone, PartialEq, Eq)]

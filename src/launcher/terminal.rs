@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::template::{Context, Piece, Placeholder, Word, in_template, parse_words, read};
-use crate::report::Trouble;
+use crate::text::report::Trouble;
 
 /// A terminal's template.
 #[derive(Debug, Clone)]

@@ -53,9 +53,9 @@ use super::ptrace::adopt::Adopter;
 use super::{Judge, Source, SourceEvent, Totals};
 use crate::event::Wanted;
 use crate::filter::{Filter, SystemNames};
-use crate::guardian::Guardian;
-use crate::report::Trouble;
-use crate::sys::Pid;
+use crate::linux::sys::Pid;
+use crate::source::guardian::Guardian;
+use crate::text::report::Trouble;
 use lower::Lowered;
 use stops::Stops;
 

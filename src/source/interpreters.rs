@@ -13,9 +13,9 @@ use object::read::elf::{FileHeader, ProgramHeader};
 use object::{Endianness, FileKind, ReadCache, ReadRef, elf};
 
 use crate::event::{ExecRecord, Faults, Namespace, Part, Strings};
-use crate::files::{self, Parts};
-use crate::procfs;
-use crate::sys::Pid;
+use crate::linux::files::{self, Parts};
+use crate::linux::sys::Pid;
+use crate::machine::procfs;
 
 /// What the kernel reads of a file (BINPRM_BUF_SIZE).
 const HEAD: usize = 256;
@@ -67,7 +67,7 @@ pub fn missing(file: &Path) -> Option<Vec<u8>> {
 
 /// In words, how something is missing that runs another program.
 pub fn is_missing(name: &[u8]) -> String {
-    let shown = crate::escape::word(name);
+    let shown = crate::text::escape::word(name);
     match name.ends_with(b"\r") {
         true => format!("its interpreter {shown} is missing: the first line ends with CR LF"),
         false => format!("its interpreter or loader {shown} is missing"),

@@ -14,9 +14,9 @@ use nix::fcntl::OFlag;
 use nix::unistd::pipe2;
 
 use super::LaunchError;
-use crate::identity::Identity;
-use crate::procfs::Stat;
-use crate::sys::{self, Inherited, Pid};
+use crate::linux::identity::Identity;
+use crate::linux::sys::{self, Inherited, Pid};
+use crate::machine::procfs::Stat;
 
 /// COMMAND, and how it is to run.
 #[derive(Clone)]

@@ -12,8 +12,8 @@ use super::ptrace::attach::Attached;
 use super::stopped::{Ancestry, Place, StoppedProcess};
 use super::vectors::FromProc;
 use crate::event::{Facts, Image, Keep, Reading};
-use crate::procfs;
-use crate::sys::{self, Pid};
+use crate::linux::sys::{self, Pid};
+use crate::machine::procfs;
 
 /// A process of the tree.
 struct Node {

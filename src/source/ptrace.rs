@@ -26,10 +26,10 @@ use std::thread::{self, JoinHandle};
 
 use super::launch::{self, Command};
 use super::{Judge, Kept, Source, SourceEvent};
-use crate::diagnose::Circumstances;
 use crate::event::Keep;
-use crate::report::Trouble;
-use crate::sys::{self, Pid};
+use crate::linux::sys::{self, Pid};
+use crate::machine::diagnose::Circumstances;
+use crate::text::report::Trouble;
 use attach::Attached;
 pub use follow::Look;
 use mailbox::Mailbox;

@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::stopped::{Ancestry, StoppedProcess};
-use crate::cgroup::Cgroup;
+use crate::event::cgroup::Cgroup;
 use crate::event::{ExecRecord, Facts, Fd, Image, Namespace, Part, Reading, Strings};
-use crate::procfs;
-use crate::sys::Pid;
+use crate::linux::sys::Pid;
+use crate::machine::procfs;
 
 /// A recorded exec.
 pub struct Recorded {

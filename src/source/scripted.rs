@@ -5,9 +5,9 @@ use std::fs::File;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{Admit, Control, Held, Holder, Judge, NotHeld, ParkError, Stop};
+use crate::debug::matcher::Candidate;
 use crate::event::Facts;
-use crate::judge::Candidate;
-use crate::sys::Pid;
+use crate::linux::sys::Pid;
 
 /// What became of a stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,11 +7,11 @@ use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::cgroup::Cgroup;
+use crate::event::cgroup::Cgroup;
 use crate::event::{Facts, Fd, Image, Namespace, Reading, Strings};
-use crate::procfs::{self, Stat, Status};
+use crate::linux::sys::Pid;
+use crate::machine::procfs::{self, Stat, Status};
 use crate::source::interpreters;
-use crate::sys::Pid;
 
 /// Where a process stands in its tree.
 pub trait Ancestry {

@@ -5,9 +5,9 @@ use std::io::{self, IoSliceMut};
 use nix::sys::uio::{RemoteIoVec, process_vm_readv};
 use nix::unistd::Pid as NixPid;
 
-use crate::procfs;
+use crate::linux::sys::Pid;
+use crate::machine::procfs;
 use crate::source::stopped::Vectors;
-use crate::sys::Pid;
 
 /// See getauxval(3).
 const AT_EXECFN: u64 = 31;

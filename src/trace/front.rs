@@ -17,9 +17,9 @@ use nix::sys::signal::SigSet;
 use nix::sys::signalfd::SignalFd;
 use nix::unistd::pipe2;
 
-use crate::session;
+use crate::debug::session;
+use crate::linux::sys::{self, Pid};
 use crate::source::ExitStatus;
-use crate::sys::{self, Pid};
 
 /// The child's.
 struct Link {

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::Family;
 use crate::event::{Begun, Ended, Execution, Facts, TraceEvent, Wanted};
 use crate::filter::{Answer, Filter};
-use crate::notify::Sender;
-use crate::procfs::view::Views;
+use crate::linux::notify::Sender;
+use crate::machine::procfs::view::Views;
 use crate::source::recorded::Recorded;
 use crate::source::{Judge, SourceEvent, Stop};
 

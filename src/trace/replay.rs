@@ -6,10 +6,10 @@ use std::sync::Arc;
 use super::Family;
 use crate::event::{Execution, Image, Keep, ParentEvent, Reading, TraceEvent};
 use crate::filter::{Answer, Filter};
+use crate::linux::sys::Pid;
 use crate::source::lineage::Lineage;
 use crate::source::recorded::Recorded;
 use crate::source::stopped::Ancestry;
-use crate::sys::Pid;
 
 /// Judges recorded events in their order.
 pub struct Replay {

@@ -12,24 +12,25 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signalfd::SignalFd;
 
 use super::judge::Notice;
-use super::{About, Baseline, End, Lost, Sink, Tracer, front, source, words};
+use super::{About, Baseline, End, Lost, Sink, Tracer, front, source};
 use crate::cli::Backend;
 use crate::cli::trace::SeccompBpf;
-use crate::diagnose;
+use crate::debug::session;
 use crate::event::{Strings, TraceEvent, Wanted};
 use crate::filter::Filter;
-use crate::guardian::Guardian;
-use crate::identity::Identity;
-use crate::notify::{self, Receiver};
-use crate::outlet::Outlet;
-use crate::procfs;
-use crate::report::{self, Report, Trouble};
-use crate::session;
+use crate::linux::identity::Identity;
+use crate::linux::notify::{self, Receiver};
+use crate::linux::outlet::Outlet;
+use crate::linux::sys::{self, Inherited, Pid};
+use crate::machine::diagnose;
+use crate::machine::procfs;
+use crate::source::guardian::Guardian;
 use crate::source::launch::{Command, environment};
 use crate::source::ptrace::PtraceSource;
 use crate::source::ptrace::record::Recording;
 use crate::source::{ExitStatus, Source, SourceEvent};
-use crate::sys::{self, Inherited, Pid};
+use crate::text::report::{self, Report, Trouble};
+use crate::trace::sinks::words;
 
 /// How large the events that wait to be written may be, in bytes; then the source waits, and with it, over ptrace, what it
 /// traces.

@@ -5,10 +5,10 @@ use std::io;
 use super::session::Config;
 use crate::cli::Backend;
 use crate::cli::trace::{SeccompBpf, Traced};
-use crate::procfs::Status;
-use crate::report::{Report, Trouble};
+use crate::linux::sys::{self, Pid, Price};
+use crate::machine::procfs::Status;
 use crate::source::ptrace::record::Way;
-use crate::sys::{self, Pid, Price};
+use crate::text::report::{Report, Trouble};
 
 /// The source that was asked for: who wants the filter wants ptrace.
 pub fn backend(traced: &Traced) -> Result<Backend, Trouble> {

@@ -17,7 +17,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use tracexec::event::{ExecRecord, Faults, Ids, Part, Reading, Strings, Vector};
 use tracexec::trace::Baseline;
-use tracexec::trace::cmdline::{Redirect, command_line};
+use tracexec::trace::sinks::cmdline::{Redirect, command_line};
 
 const SHELLS: [&[&str]; 2] = [&["bash", "--norc", "-c"], &["zsh", "-f", "-c"]];
 
@@ -36,10 +36,10 @@ struct Given {
 impl fmt::Debug for Given {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let words = |strings: &mut dyn Iterator<Item = &Vec<u8>>| -> Vec<String> {
-            strings.map(|string| tracexec::escape::word(string)).collect()
+            strings.map(|string| tracexec::text::escape::word(string)).collect()
         };
         let (argv, env) = (words(&mut self.argv.iter()), words(&mut self.env.iter()));
-        let [exe, cwd] = [&self.exe, &self.cwd].map(|path| tracexec::escape::text(path));
+        let [exe, cwd] = [&self.exe, &self.cwd].map(|path| tracexec::text::escape::text(path));
         writeln!(f, "{exe:?}: {argv:?} in {cwd:?} with {env:?}")
     }
 }

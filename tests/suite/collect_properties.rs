@@ -14,7 +14,7 @@ use tracexec::event::{
     Begun, Ended, ExecCall, ExecRecord, Execution, Faults, Fd, FdKind, FdRecord, Ids, Part,
     Reading, Response, Strings, TraceEvent, Usage, Vector,
 };
-use tracexec::trace::json::{Document, EnvForm, Item, Lines, read};
+use tracexec::trace::sinks::json::{Document, EnvForm, Item, Lines, read};
 use tracexec::trace::{About, Baseline, End, Family, Lost, Sink};
 
 fn faults() -> impl Strategy<Value = Faults> {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::support::{Running, World, eventually, signal_process, state, status_of};
-use tracexec::dump::{self, DumpError, Focus};
+use tracexec::source::coredump::{self, DumpError, Focus};
 
 /// A program that is stopped in a known function.
 struct Stopped {
@@ -49,7 +49,8 @@ impl Stopped {
 
     fn dump(&self, name: &str) -> PathBuf {
         let path = self.world.path(name);
-        dump::of_stopped(self.pid, self.focus(), &File::create(&path).unwrap(), &|| true).unwrap();
+        coredump::of_stopped(self.pid, self.focus(), &File::create(&path).unwrap(), &|| true)
+            .unwrap();
         path
     }
 
@@ -271,7 +272,7 @@ fn a_pending_signal_is_the_one_of_the_core() {
     assert_eq!(sent, 0);
     let path = stopped.world.path("core");
     let focus = Focus { tid, signal: None };
-    dump::of_stopped(stopped.pid, focus, &File::create(&path).unwrap(), &|| true).unwrap();
+    coredump::of_stopped(stopped.pid, focus, &File::create(&path).unwrap(), &|| true).unwrap();
     let output = Command::new("gdb")
         .args(["-q", "-batch", "-nx", "-ex", "bt", "-ex", "p $_siginfo.si_signo"])
         .args([&stopped.program, &path])
@@ -289,17 +290,17 @@ fn a_pending_signal_is_the_one_of_the_core() {
 fn a_full_disk_is_an_error_and_the_process_goes_on() {
     let stopped = Stopped::new(&[]);
     let full = File::options().write(true).open("/dev/full").unwrap();
-    let error = dump::of_stopped(stopped.pid, stopped.focus(), &full, &|| true).unwrap_err();
+    let error = coredump::of_stopped(stopped.pid, stopped.focus(), &full, &|| true).unwrap_err();
     assert!(matches!(&error, DumpError::Write(why) if why.raw_os_error() == Some(libc::ENOSPC)));
     assert_eq!(error.to_string(), "cannot write it: No space left on device (os error 28)");
     stopped.wait();
     let file = File::create(stopped.world.path("core")).unwrap();
-    let error = dump::of_stopped(stopped.pid, stopped.focus(), &file, &|| false).unwrap_err();
+    let error = coredump::of_stopped(stopped.pid, stopped.focus(), &file, &|| false).unwrap_err();
     assert!(matches!(error, DumpError::Cancelled));
     stopped.wait();
     signal_process(stopped.pid, libc::SIGKILL);
     eventually("its end", || (state(stopped.pid) != Some('T')).then_some(()));
-    let error = dump::of_stopped(stopped.pid, stopped.focus(), &file, &|| true).unwrap_err();
+    let error = coredump::of_stopped(stopped.pid, stopped.focus(), &file, &|| true).unwrap_err();
     assert!(matches!(error, DumpError::Gone), "{error}");
 }
 
@@ -307,10 +308,10 @@ fn a_full_disk_is_an_error_and_the_process_goes_on() {
 fn one_that_is_traced_already_is_an_error() {
     let stopped = Stopped::new(&[]);
     let tid = stopped.pid;
-    tracexec::sys::seize(tid, 0).unwrap();
+    tracexec::linux::sys::seize(tid, 0).unwrap();
     let file = File::create(stopped.world.path("core")).unwrap();
     let other = std::thread::spawn(move || {
-        dump::of_stopped(tid, Focus { tid, signal: None }, &file, &|| true)
+        coredump::of_stopped(tid, Focus { tid, signal: None }, &file, &|| true)
     });
     assert!(matches!(other.join().unwrap(), Err(DumpError::Refused(_))));
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::filter_support::{FewNames, Given};
+use tracexec::event::moment::{Happened, Moments, Now, What};
 use tracexec::filter::{Answer, Filter};
-use tracexec::moment::{Happened, Moments, Now, What};
 
 const ALL: &str = "exec,crash,fail,hang=1m";
 

@@ -178,7 +178,7 @@ fn with_pipe(world: &World, options: &[&str], script: &str) -> (crate::support::
     command.arg(inner.get_program()).args(inner.get_args());
     world.prepare(&mut command);
     command.current_dir(world.dir.path());
-    tracexec::sys::inherit(&mut command, vec![writer.as_raw_fd()]);
+    tracexec::linux::sys::inherit(&mut command, vec![writer.as_raw_fd()]);
     let running = world.start(command);
     (running, File::from(reader))
 }

@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use clap::CommandFactory;
 use tracexec::cli::Cli;
+use tracexec::cli::settings::{self, Folder, KEYS, Key, TABLES, Table};
 use tracexec::filter::{Filter, SystemNames};
 use tracexec::launcher::catalog::Catalog;
-use tracexec::settings::{self, Folder, KEYS, Key, TABLES, Table};
 
 const PAGES: [&str; 10] = [
     "tracexec.1",

@@ -177,7 +177,7 @@ fn a_signal_lets_go_of_what_ran_before_and_nothing_is_left_stopped() {
         log.signal(signal);
         let outcome = finish(log);
         assert_eq!(outcome.code(), 0, "{}", outcome.stderr);
-        for tid in tracexec::procfs::threads(pid).unwrap() {
+        for tid in tracexec::machine::procfs::threads(pid).unwrap() {
             assert_eq!(status_of(tid, "TracerPid").unwrap(), "0");
             assert!(!matches!(state(tid), Some('t' | 'T')));
         }

@@ -6,7 +6,7 @@ use std::process::{Child, Command};
 
 use tracexec::source::Admit;
 use tracexec::source::ptrace::{admit, wrap};
-use tracexec::wrapped::{WrapOrder, Wrapper};
+use tracexec::source::wrapped::{WrapOrder, Wrapper};
 
 use crate::support::{eventually, signal_process, state, status_of};
 

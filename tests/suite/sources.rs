@@ -19,19 +19,19 @@ const FIXED: [&str; 4] = ["\"/proc/", "\"/sys/", "\"/dev/tty\"", "\"/dev/null\""
 
 /// Where files may be opened, and why.
 const MAY: [(&str, &str); 13] = [
-    ("files.rs", "the place for it"),
-    ("procfs.rs", "/proc alone"),
+    ("linux/files.rs", "the place for it"),
+    ("machine/procfs.rs", "/proc alone"),
     ("source/ptrace/wrap.rs", "/proc/PID/mem, to write"),
-    ("sys/memory.rs", "a file of the kernel's"),
+    ("linux/sys/memory.rs", "a file of the kernel's"),
     ("source/ebpf/layout.rs", "the same file, where it cannot be mapped"),
-    ("diagnose.rs", "tracefs"),
-    ("doctor/facts.rs", "files of the kernel's"),
-    ("trace/target.rs", "what -o names, before COMMAND runs"),
-    ("trace/rotate.rs", "what -o names"),
-    ("journal.rs", "what --hits-json names, with O_NONBLOCK"),
-    ("caller.rs", "what those two name, with their flags"),
+    ("machine/diagnose.rs", "tracefs"),
+    ("commands/doctor/facts.rs", "files of the kernel's"),
+    ("trace/sinks/target.rs", "what -o names, before COMMAND runs"),
+    ("trace/sinks/rotate.rs", "what -o names"),
+    ("debug/journal.rs", "what --hits-json names, with O_NONBLOCK"),
+    ("linux/caller.rs", "what those two name, with their flags"),
     ("commands/report.rs", "what `report` is called for, which may be a FIFO"),
-    ("repro/descriptors.rs", "what `rerun` opens for the program"),
+    ("debug/repro/descriptors.rs", "what `rerun` opens for the program"),
 ];
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
@@ -69,7 +69,7 @@ fn no_file_is_opened_but_where_nothing_can_block() {
         }
     }
     let wrong = wrong.join("\n");
-    assert!(wrong.is_empty(), "use crate::files, or procfs::open for /proc/PID:\n{wrong}");
+    assert!(wrong.is_empty(), "use crate::linux::files, or procfs::open for /proc/PID:\n{wrong}");
     for (name, why) in MAY {
         assert!(root.join(name).exists(), "{name} ({why}) is gone");
     }

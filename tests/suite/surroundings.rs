@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use tracexec::procfs::sees_whole_cgroups;
+use tracexec::machine::procfs::sees_whole_cgroups;
 
 use crate::support::{Outcome, Running, World, eventually, finish, pid_in};
 

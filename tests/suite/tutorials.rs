@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use crate::support::World;
 use crate::support::tmux::Tmux;
+use tracexec::cli;
+use tracexec::cli::settings;
 use tracexec::filter::{Filter, SystemNames};
-use tracexec::{cli, settings};
 
 fn docs() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("docs")

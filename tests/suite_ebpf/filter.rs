@@ -11,10 +11,10 @@ use crate::generate::Choices;
 use crate::support::{LIMIT, World, ebpf};
 use tracexec::event::{Facts, Reading, Strings};
 use tracexec::filter::{Answer, Check, Expr, Field, Filter, Index, Of, Op, Test, What};
+use tracexec::linux::sys::Inherited;
 use tracexec::source::ebpf::{Aim, EbpfSource, Watched};
 use tracexec::source::launch::Command;
 use tracexec::source::{ExitStatus, Judge, Source, SourceEvent, Stop};
-use tracexec::sys::Inherited;
 
 const SEED: u64 = 0x7261_6365;
 const EXPRESSIONS: u64 = 60;

@@ -11,12 +11,12 @@ use crate::support::typed::nothing_is_left_of;
 use crate::support::{World, ebpf, finish};
 use tracexec::event::{ExecRecord, Facts, Faults, Fd, FdKind, Reading, Wanted};
 use tracexec::filter::{Filter, SystemNames};
-use tracexec::procfs;
+use tracexec::linux::sys::Inherited;
+use tracexec::machine::procfs;
 use tracexec::source::ebpf::{Aim, EbpfSource, Started, Watched};
 use tracexec::source::launch::Command;
 use tracexec::source::recorded::Recorded;
 use tracexec::source::{ExitStatus, Judge, Source, SourceEvent, Stop};
-use tracexec::sys::Inherited;
 
 const LIMIT: Duration = Duration::from_secs(60);
 

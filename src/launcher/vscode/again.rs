@@ -6,10 +6,10 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use crate::debug::matcher::Program;
 use crate::event::Strings;
-use crate::judge::Program;
-use crate::procfs;
-use crate::sys::Pid;
+use crate::linux::sys::Pid;
+use crate::machine::procfs;
 
 /// A program, to be run again.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

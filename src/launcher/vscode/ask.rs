@@ -14,8 +14,9 @@ use serde_json::{Value, json};
 use super::document::Document;
 use super::kind::Kind;
 use crate::launcher::place::variable;
-use crate::sys;
-use crate::{children, files};
+use crate::linux::children;
+use crate::linux::files;
+use crate::linux::sys;
 
 /// How long an editor may take to answer.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -170,7 +171,7 @@ fn ask_server(address: &str, token: Option<&str>, configuration: &Value) -> io::
         return Ok(());
     }
     let why = answer["message"].as_str().unwrap_or("it says no more than that it failed");
-    Err(io::Error::other(crate::escape::text(why.as_bytes())))
+    Err(io::Error::other(crate::text::escape::text(why.as_bytes())))
 }
 
 /// What Neovim says to an expression.
@@ -193,5 +194,5 @@ fn run(mut command: Command, patience: Duration) -> io::Result<String> {
     }
     let said = OsStr::from_bytes(output.stderr.trim_ascii()).as_bytes();
     let last = said.rsplit(|&b| b == b'\n').next().unwrap_or_default();
-    Err(io::Error::other(format!("{}: {}", output.status, crate::escape::text(last))))
+    Err(io::Error::other(format!("{}: {}", output.status, crate::text::escape::text(last))))
 }

@@ -7,8 +7,8 @@ use serde_json::{Map, Value, json};
 use super::kind::Kind;
 use super::text::{c_string, fit, fit_command};
 use crate::launcher::command::{Break, Given};
-use crate::report::Trouble;
-use crate::sys::Pid;
+use crate::linux::sys::Pid;
+use crate::text::report::Trouble;
 
 /// What the user asked for beyond the debugger itself.
 #[derive(Debug, Clone)]

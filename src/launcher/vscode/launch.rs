@@ -6,8 +6,8 @@ use super::again::Again;
 use super::attach::Wishes;
 use super::kind::Kind;
 use super::text::{Unfit, fit, fit_command};
-use crate::escape;
 use crate::launcher::command::Break;
+use crate::text::escape;
 
 /// A configuration without its name, and what had to be left out of it.
 #[derive(Debug)]

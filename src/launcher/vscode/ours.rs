@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::document::{Document, Flaw, List};
-use crate::sys::Pid;
+use crate::linux::sys::Pid;
 
 const ATTACH: &str = "tracexec: attach";
 const ALL: &str = "tracexec: attach to all";

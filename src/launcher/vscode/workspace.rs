@@ -10,10 +10,10 @@ use nix::fcntl::{Flock, FlockArg};
 use nix::unistd::Uid;
 
 use super::document::Document;
-use crate::caller::{As, caller};
-use crate::files;
-use crate::procfs::umask;
-use crate::report::Trouble;
+use crate::linux::caller::{As, caller};
+use crate::linux::files;
+use crate::machine::procfs::umask;
+use crate::text::report::Trouble;
 
 const FOLDER: &str = ".vscode";
 const FILE: &str = "launch.json";
@@ -150,7 +150,7 @@ impl Workspace {
 }
 
 fn shown(path: &Path) -> String {
-    crate::escape::word(path.as_os_str().as_encoded_bytes())
+    crate::text::escape::word(path.as_os_str().as_encoded_bytes())
 }
 
 /// Holds the folder's lock, which ends with the descriptor.

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use crate::event::{Image, Keep, Reading};
-use crate::procfs::Stat;
+use crate::linux::sys::Pid;
+use crate::machine::procfs::Stat;
 use crate::source::stopped::{Ancestry, StoppedProcess};
 use crate::source::vectors::FromProc;
-use crate::sys::Pid;
 
 /// The living ancestors of a process, read when they are asked for.
 pub struct Living {

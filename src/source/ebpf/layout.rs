@@ -14,7 +14,7 @@ use std::path::Path;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::resource::{Resource, getrlimit};
 
-use crate::sys;
+use crate::linux::sys;
 
 /// What the running kernel tells of its types.
 const KERNEL: &str = "/sys/kernel/btf/vmlinux";

@@ -17,12 +17,12 @@ use super::lower::Lowered;
 
 use super::skeleton::types::{limit, test_source};
 use super::skeleton::{self, ExecSkel, ExecSkelBuilder, types};
-use crate::diagnose::{self, BTF};
 use crate::event::Wanted;
-use crate::guardian::{Guardian, KernelSide};
-use crate::procfs;
-use crate::report::{Color, Report, Trouble};
-use crate::sys::Pid;
+use crate::linux::sys::Pid;
+use crate::machine::diagnose::{self, BTF};
+use crate::machine::procfs;
+use crate::source::guardian::{Guardian, KernelSide};
+use crate::text::report::{Color, Report, Trouble};
 
 /// The kernel's function by which it can wait for memory, by its names as the kernel lists them.
 const TASK_WORK: [&[u8]; 2] =
@@ -82,7 +82,7 @@ pub fn load<'object>(
     let namespace = fs::metadata("/proc/self/ns/pid")
         .map_err(|error| Trouble::new(format!("cannot read /proc/self/ns/pid: {error}")))?
         .ino();
-    if system && namespace != crate::procfs::FIRST_PID_NAMESPACE {
+    if system && namespace != crate::machine::procfs::FIRST_PID_NAMESPACE {
         return Err(Trouble::new("--system: this is a pid namespace of its own, from which the rest of the system is not seen")
             .hint("run tracexec outside the container"));
     }
@@ -276,7 +276,7 @@ fn refusal(step: &str, error: &libbpf_rs::Error) -> Trouble {
 
 /// What eBPF needs and this machine, or this user, does not have.
 pub fn missing() -> Option<(String, &'static str)> {
-    if !crate::procfs::Status::own().is_ok_and(|status| status.may_use_bpf()) {
+    if !crate::machine::procfs::Status::own().is_ok_and(|status| status.may_use_bpf()) {
         return Some((
             "eBPF needs root, or the capabilities CAP_BPF and CAP_PERFMON".into(),
             "run it by sudo, with -u \"$USER\" for COMMAND; or `--backend ptrace` does without",

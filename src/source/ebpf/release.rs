@@ -6,8 +6,8 @@ use std::os::fd::{AsFd, BorrowedFd, RawFd};
 use libbpf_rs::{MapInfo, libbpf_sys};
 
 use super::skeleton::types::{bss, stopped_process};
-use crate::procfs;
-use crate::sys::{self, Pid, SharedWords};
+use crate::linux::sys::{self, Pid, SharedWords};
+use crate::machine::procfs;
 
 /// Switches the programs off, and sends SIGCONT to every process in the map of what was stopped.
 pub fn all(stopped: RawFd, switch: RawFd) {

@@ -10,14 +10,14 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use libbpf_rs::{MapCore, MapFlags};
 
 use super::load::Programs;
-use crate::hits::is_readable;
-use crate::procfs::{self, Stat};
-use crate::report::Trouble;
+use crate::debug::hits::is_readable;
+use crate::linux::sys::{self, Pid};
+use crate::machine::procfs::{self, Stat};
 use crate::source::lineage::Lineage;
 use crate::source::ptrace::attach;
 use crate::source::stopped::StoppedProcess;
 use crate::source::vectors::FromProc;
-use crate::sys::{self, Pid};
+use crate::text::report::Trouble;
 
 /// How often the tree is looked at once those that were named have ended, in milliseconds.
 const LOOK_EVERY: u16 = 200;

@@ -11,16 +11,16 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use super::load::Programs;
 use super::skeleton::types::{limit, stopped_process};
-use crate::dump::Focus;
-use crate::fault;
-use crate::judge::Candidate;
-use crate::procfs::Status;
-use crate::report::Trouble;
+use crate::debug::matcher::Candidate;
+use crate::linux::fault;
+use crate::linux::sys::{self, Pid, SharedWords};
+use crate::machine::procfs::Status;
+use crate::source::coredump::Focus;
 use crate::source::ptrace::adopt::{Adoptee, Adopter};
 use crate::source::ptrace::{admit, wrap};
+use crate::source::wrapped::{WrapError, WrapOrder};
 use crate::source::{Admit, Holder, Loan, NotHeld, ParkError, Totals};
-use crate::sys::{self, Pid, SharedWords};
-use crate::wrapped::{WrapError, WrapOrder};
+use crate::text::report::Trouble;
 
 /// How long SIGSTOP may take to act, which is at once unless the process sleeps in the kernel.
 const STOPS_WITHIN: Duration = Duration::from_secs(10);

@@ -16,22 +16,22 @@ use super::load::Programs;
 use super::roots::Roots;
 use super::skeleton::types::{answer, exec_event};
 use super::stops::{Later, Stopped, Stops};
+use crate::debug::matcher::Candidate;
 use crate::event::{Begun, Ended, ExecRecord, Facts, Image, Keep, Part, Vector};
-use crate::fault;
-use crate::judge::Candidate;
-use crate::procfs::{self, Status};
-use crate::responses;
+use crate::linux::fault;
+use crate::linux::sys::{self, Pid};
+use crate::machine::procfs::{self, Status};
 use crate::source::interpreters;
 use crate::source::launch::{Command, Launched, launch};
 use crate::source::lineage::Lineage;
 use crate::source::ptrace::adopt::{Adoptee, Adopter};
 use crate::source::recorded::Recorded;
+use crate::source::responses;
 use crate::source::stopped::{Ancestry, Place, StoppedProcess};
 use crate::source::vectors::FromProc;
 use crate::source::{
     AGAIN, Control, ExitStatus, Held, Judge, LaunchError, NotHeld, SourceEvent, Stop, Totals,
 };
-use crate::sys::{self, Pid};
 
 /// How often it looks for records as long as there are any, in milliseconds.
 const LOOK_EVERY: u16 = 10;

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use super::inject::{self, At};
 use super::stop::{self, Report};
-use crate::fault;
+use crate::linux::fault;
+use crate::linux::sys::{self, Pid};
 use crate::source::{Admit, ParkError};
-use crate::sys::{self, Pid};
 
 /// Whom to name in prctl(PR_SET_PTRACER); `None`: nobody.
 pub(super) fn ptracer(admit: Admit) -> Option<u64> {

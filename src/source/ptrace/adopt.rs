@@ -16,11 +16,11 @@ use std::thread::{self, JoinHandle};
 use super::follow::Look;
 use super::mailbox::{Mailbox, Request};
 use super::wait::{OPTIONS, Tracer};
-use crate::fault;
-use crate::judge::Candidate;
-use crate::procfs::Status;
+use crate::debug::matcher::Candidate;
+use crate::linux::fault;
+use crate::linux::sys::{self, Pid};
+use crate::machine::procfs::Status;
 use crate::source::{Control, Judge, NotHeld, SourceEvent};
-use crate::sys::{self, Pid};
 
 /// A process to be followed.
 #[derive(Debug)]

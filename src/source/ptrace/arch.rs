@@ -8,7 +8,7 @@ compile_error!("tracexec knows x86_64 only so far; src/source/ptrace/arch.rs is 
 
 #[cfg(target_arch = "x86_64")]
 mod x86_64 {
-    use crate::sys::{self, Call, Pid};
+    use crate::linux::sys::{self, Call, Pid};
 
     /// The general registers.
     pub use libc::user_regs_struct as Registers;

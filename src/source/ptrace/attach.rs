@@ -8,10 +8,10 @@ use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io;
 
-use crate::diagnose::{Circumstances, refusal};
-use crate::procfs::{self, Stat, Status};
-use crate::report::Trouble;
-use crate::sys::{self, Pid};
+use crate::linux::sys::{self, Pid};
+use crate::machine::diagnose::{Circumstances, refusal};
+use crate::machine::procfs::{self, Stat, Status};
+use crate::text::report::Trouble;
 
 /// A process that was seized.
 #[derive(Debug, Clone)]

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::leaving::{Libraries, Way};
-use crate::judge::Candidate;
-use crate::moment::{Moments, What, signals};
-use crate::procfs::{Stat, Status};
-use crate::sys::{self, Alarm, Pid};
+use crate::debug::matcher::Candidate;
+use crate::event::moment::{Moments, What, signals};
+use crate::linux::sys::{self, Alarm, Pid};
+use crate::machine::procfs::{Stat, Status};
 
 /// How far up the ancestors are looked at.
 const FAR: usize = 64;

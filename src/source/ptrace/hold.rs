@@ -13,13 +13,13 @@ use super::admit::{gone, ptracer};
 use super::arch::{self, Registers};
 use super::inject::{self, Failed};
 use super::stop::{self, Report};
-use crate::dump::{DumpError, Focus, Prepared};
-use crate::fault;
-use crate::judge::Candidate;
-use crate::moment::Happened;
-use crate::procfs::{self, Status};
+use crate::debug::matcher::Candidate;
+use crate::event::moment::Happened;
+use crate::linux::fault;
+use crate::linux::sys::{self, Pid};
+use crate::machine::procfs::{self, Status};
+use crate::source::coredump::{DumpError, Focus, Prepared};
 use crate::source::{Admit, ParkError};
-use crate::sys::{self, Pid};
 
 /// Why a thread is stopped, which says how it goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

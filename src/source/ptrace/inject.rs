@@ -13,9 +13,9 @@ use std::io;
 use super::arch;
 use super::memory::{AT_SYSINFO_EHDR, Stack};
 use super::stop::{self, Report};
-use crate::fault;
-use crate::procfs;
-use crate::sys::{self, Pid};
+use crate::linux::fault;
+use crate::linux::sys::{self, Pid};
+use crate::machine::procfs;
 
 /// Where the padding begins in an ELF header (EI_PAD); seven bytes that must be ignored.
 pub(super) const EI_PAD: u64 = 9;

@@ -10,10 +10,11 @@ use std::os::unix::fs::MetadataExt;
 use object::{Object, ObjectSymbol, ReadCache};
 
 use super::wait::OPTIONS;
-use crate::files::{self, Parts};
-use crate::procfs;
-use crate::sys::perf::{self, Breakpoint};
-use crate::sys::{self, Pid, Signalled};
+use crate::linux::files::{self, Parts};
+use crate::linux::sys::perf;
+use crate::linux::sys::perf::Breakpoint;
+use crate::linux::sys::{self, Pid, Signalled};
+use crate::machine::procfs;
 
 /// Where the next stop on the way out is.
 #[derive(Debug)]

@@ -12,11 +12,11 @@ use super::inject::At;
 use super::leaving::Way;
 use super::stop::{self, Report};
 use super::wait::{OPTIONS, Tracer, park};
-use crate::dump::Focus;
-use crate::fault;
-use crate::procfs::{self, Status};
+use crate::linux::fault;
+use crate::linux::sys::{self, Pid};
+use crate::machine::procfs::{self, Status};
+use crate::source::coredump::Focus;
 use crate::source::{Admit, Control, Judge, Loan, NotHeld, ParkError, SourceEvent};
-use crate::sys::{self, Pid};
 
 impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
     pub(super) fn lend(&mut self, pid: Pid, admit: Admit, focus: Focus) -> Result<Loan, ParkError> {

@@ -10,10 +10,10 @@ use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::adopt::Adoptee;
-use crate::dump::Focus;
+use crate::linux::sys::{self, Pid};
+use crate::source::coredump::Focus;
+use crate::source::wrapped::{WrapError, WrapOrder};
 use crate::source::{Admit, Holder, Kept, Loan, NotHeld, ParkError};
-use crate::sys::{self, Pid};
-use crate::wrapped::{WrapError, WrapOrder};
 
 /// How long until a wake-up is sent again.
 const AGAIN: Duration = Duration::from_millis(1);

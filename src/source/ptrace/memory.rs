@@ -12,8 +12,8 @@ use nix::sys::uio::{RemoteIoVec, process_vm_readv};
 use nix::unistd::Pid as NixPid;
 
 use super::arch;
+use crate::linux::sys::{self, Pid};
 use crate::source::stopped::Vectors;
-use crate::sys::{self, Pid};
 
 const PAGE: u64 = 4096;
 /// What is read at first, in bytes; most programs' vectors and strings fit.

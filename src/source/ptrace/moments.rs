@@ -9,11 +9,11 @@ use super::hold::{Cause, Gathered, Hold};
 use super::leaving::Way;
 use super::stop::Report;
 use super::wait::{A_MOMENT, Tracer};
-use crate::judge::Candidate;
-use crate::moment::{Happened, What};
-use crate::procfs::{self, Status};
+use crate::debug::matcher::Candidate;
+use crate::event::moment::{Happened, What};
+use crate::linux::sys::{self, Pid, perf};
+use crate::machine::procfs::{self, Status};
 use crate::source::{ExitStatus, Judge, SourceEvent, Stop};
-use crate::sys::{self, Pid, perf};
 
 /// Signals whose information has an address.
 const WITH_ADDRESS: [i32; 4] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL];

@@ -15,10 +15,10 @@ mod tracer;
 
 use super::{PtraceSource, Started, spawn, wait};
 use crate::event::{Keep, Wanted};
-use crate::report::Trouble;
+use crate::linux::sys::{self, Pid};
 use crate::source::launch::{self, Command, Launched, Seccomp};
 use crate::source::{Judge, LaunchError, SourceEvent};
-use crate::sys::{self, Pid};
+use crate::text::report::Trouble;
 
 /// How execs are seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,8 +4,8 @@ use std::io;
 use std::os::raw::c_int;
 use std::time::{Duration, Instant};
 
+use crate::linux::sys::{self, Alarm, Pid};
 use crate::source::ExitStatus;
-use crate::sys::{self, Alarm, Pid};
 
 /// What a tracee reports, see ptrace(2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

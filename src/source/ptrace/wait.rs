@@ -16,18 +16,18 @@ use super::mailbox::{Mailbox, Request};
 use super::memory::Stack;
 use super::stop::Report;
 use super::wrap;
+use crate::debug::matcher::Candidate;
 use crate::event::Keep;
-use crate::fault;
-use crate::judge::Candidate;
-use crate::procfs::Status;
+use crate::linux::fault;
+use crate::linux::sys::{self, Alarm, Pid};
+use crate::machine::procfs::Status;
 use crate::source::launch::Launched;
 use crate::source::lineage::Lineage;
 use crate::source::stopped::StoppedProcess;
+use crate::source::wrapped::{WrapError, WrapOrder, traces_others};
 use crate::source::{
     Admit, Control, ExitStatus, Held, Judge, NotHeld, ParkError, SourceEvent, Stop,
 };
-use crate::sys::{self, Alarm, Pid};
-use crate::wrapped::{WrapError, WrapOrder, traces_others};
 
 /// What every tracee is seized with. No EXITKILL: our death lets go. TRACESYSGOOD tells the stops of
 /// an injected call from a SIGTRAP.

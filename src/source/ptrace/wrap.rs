@@ -15,11 +15,11 @@ use super::arch;
 use super::inject::{At, EI_PAD, Failed, Signals, advance, advance_or_exec, splice};
 use super::memory::{AT_SYSINFO_EHDR, Stack};
 use super::stop::Report;
-use crate::fault;
-use crate::procfs;
+use crate::linux::fault;
+use crate::linux::sys::{self, Pid};
+use crate::machine::procfs;
 use crate::source::ParkError;
-use crate::sys::{self, Pid};
-use crate::wrapped::{WrapError, WrapOrder};
+use crate::source::wrapped::{WrapError, WrapOrder};
 
 /// Free space between the stack pointer and what is written, with the address to return to in it.
 const GAP: u64 = 256;

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use tracexec::cgroup::Cgroup;
+use tracexec::event::cgroup::Cgroup;
 use tracexec::event::{Fd, FdKind, Image, Namespace, Reading, Strings};
 use tracexec::filter::{Check, Descriptor, Expr, Field, Index, Of, Op, Test, What};
 

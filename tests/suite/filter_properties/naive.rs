@@ -2,7 +2,7 @@
 //! of its values, and a test holds if one of them satisfies it.
 
 use regex::bytes::Regex;
-use tracexec::cgroup::Cgroup;
+use tracexec::event::cgroup::Cgroup;
 use tracexec::event::{FdKind, Image, Namespace, Reading};
 use tracexec::filter::{Check, Descriptor, Expr, Index, Of, Op, Test, What};
 

@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use tracexec::cgroup::Cgroup;
+use tracexec::event::cgroup::Cgroup;
 use tracexec::event::{Facts, Fd, FdKind, Image, Namespace, Reading, Strings, lent};
 use tracexec::filter::Names;
 

@@ -10,8 +10,8 @@ use tracexec::event::{
     Begun, Ended, ExecCall, ExecRecord, Execution, Faults, Fd, FdKind, FdRecord, Ids, ParentEvent,
     Part, Reading, Strings, TraceEvent, Usage, Vector,
 };
-use tracexec::trace::html::Html;
-use tracexec::trace::output::{Kind, Output};
+use tracexec::trace::sinks::html::Html;
+use tracexec::trace::sinks::output::{Kind, Output};
 use tracexec::trace::{About, Baseline, End, Lost, Sink};
 
 /// Nanoseconds since boot when it began.

@@ -3,8 +3,8 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use tracexec::trace::html::Html;
-use tracexec::trace::output::{Kind, Output};
+use tracexec::trace::sinks::html::Html;
+use tracexec::trace::sinks::output::{Kind, Output};
 use tracexec::trace::{End, Lost, Sink};
 
 use super::story::{Story, workshop};

@@ -30,7 +30,7 @@ pub fn available() -> bool {
 
 /// For a test that starts a source itself: its guardian is the program's.
 pub fn use_the_programs_guardian() {
-    let _ = tracexec::guardian::PROGRAM.set(super::TRACEXEC.into());
+    let _ = tracexec::source::guardian::PROGRAM.set(super::TRACEXEC.into());
 }
 
 /// A group that nobody else has. A filter on it leaves the rest of the machine alone; processes of the

@@ -307,7 +307,7 @@ pub fn finish(mut running: Running) -> Outcome {
 
 /// kill(2).
 pub fn signal_process(pid: i32, signal: i32) {
-    let _ = tracexec::sys::kill(pid, signal);
+    let _ = tracexec::linux::sys::kill(pid, signal);
 }
 
 /// The state letter of a process, see proc(5); `None` when it is gone.

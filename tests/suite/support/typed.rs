@@ -93,7 +93,7 @@ impl Typed {
         command.args(["--", "sh", "-c", script]).env("TERM", "dumb");
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         for end in [&terminal.master, &terminal.slave] {
-            tracexec::sys::close_on_exec(end.as_fd()).unwrap();
+            tracexec::linux::sys::close_on_exec(end.as_fd()).unwrap();
         }
         let slave = terminal.slave.as_raw_fd();
         let keyboard = File::from(terminal.master);

@@ -12,12 +12,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tracexec::event::{Begun, Ended, ExecRecord, Facts, Keep, Wanted};
+use tracexec::linux::sys::Inherited;
 use tracexec::source::launch;
 use tracexec::source::ptrace::PtraceSource;
 use tracexec::source::ptrace::record::{Recording, Way};
 use tracexec::source::recorded::Recorded;
 use tracexec::source::{Judge, Source, SourceEvent, Stop};
-use tracexec::sys::Inherited;
 
 use super::event::{Exec, Run};
 use crate::support::{Running, World, finish};

@@ -7,8 +7,8 @@
 use std::fs;
 
 use crate::event::{Faults, FdRecord, Part};
-use crate::procfs::{self, FileSystems};
-use crate::sys::{self, Pid};
+use crate::linux::sys::{self, Pid};
+use crate::machine::procfs::{self, FileSystems};
 
 /// Reads descriptors.
 pub struct Files {

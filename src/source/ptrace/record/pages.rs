@@ -8,7 +8,7 @@ use nix::sys::uio::{RemoteIoVec, process_vm_readv};
 use nix::unistd::Pid as NixPid;
 
 use crate::event::{Faults, Part, Strings, Vector};
-use crate::sys::Pid;
+use crate::linux::sys::Pid;
 
 const PAGE: usize = 4096;
 /// Pages in one call; more are a matter of several.

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::sys::{Alarm, Pid};
+use crate::linux::sys::{Alarm, Pid};
 
 /// The longest that anybody is kept waiting for a maker that is no more.
 const LONGEST: Duration = Duration::from_millis(5);

@@ -13,13 +13,13 @@ use super::tasks::Process;
 use crate::event::{
     ExecCall, ExecRecord, Faults, FdRecord, Namespace, Part, Reading, Strings, Vector, Wanted,
 };
-use crate::procfs;
-use crate::responses;
+use crate::linux::sys::{self, Pid};
+use crate::machine::procfs;
 use crate::source::interpreters;
 use crate::source::ptrace::arch;
 use crate::source::ptrace::memory::Stack;
+use crate::source::responses;
 use crate::source::stopped::Vectors;
-use crate::sys::{self, Pid};
 
 /// A call that has begun, with what a success will change.
 pub struct Entered {

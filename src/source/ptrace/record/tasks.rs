@@ -6,8 +6,8 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::event::{Begun, Usage};
-use crate::procfs;
-use crate::sys::{self, Pid};
+use crate::linux::sys::{self, Pid};
+use crate::machine::procfs;
 
 /// A process that is followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

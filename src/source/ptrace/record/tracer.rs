@@ -9,6 +9,7 @@ use super::patience::Patience;
 use super::read::{Entered, Reader};
 use super::tasks::{End, Process, Tasks};
 use crate::event::{Begun, Ended, Facts, Keep, Usage, Wanted};
+use crate::linux::sys::{self, AtCall, Pid};
 use crate::source::launch::Launched;
 use crate::source::lineage::Lineage;
 use crate::source::ptrace::arch;
@@ -19,7 +20,6 @@ use crate::source::ptrace::stop::Report;
 use crate::source::recorded::Recorded;
 use crate::source::stopped::{Place, StoppedProcess};
 use crate::source::{AGAIN, ExitStatus, Judge, SourceEvent};
-use crate::sys::{self, AtCall, Pid};
 
 /// The tracer's state.
 pub struct Tracer<J, E> {
