@@ -289,7 +289,7 @@ impl Trace<'_> {
     /// Has the tracer stay in the background for what COMMAND leaves behind.
     fn keep(&mut self) {
         if let Some(kept) = self.source.keep() {
-            if kept.tasks > 0 {
+            if kept.some {
                 source::kept(self.report);
             }
             front::stay(kept.ended);

@@ -37,8 +37,8 @@ pub enum Request {
     Adopt(Adoptee, SyncSender<Result<(), NotHeld>>),
     /// Whether the end of COMMAND, which is no more, is told by the tracer.
     TellsEnd(Pid, SyncSender<bool>),
-    /// Tell nothing any more, and let what is traced run on: how many tasks that are; then, that all have ended.
-    Keep(SyncSender<usize>, SyncSender<()>),
+    /// Tell nothing any more, and let what is traced run on: whether there is any; then, that all have ended.
+    Keep(SyncSender<bool>, SyncSender<()>),
     /// Let go of the whole tree.
     LetGo,
 }
@@ -118,8 +118,8 @@ impl Mailbox {
     /// Asks the tracer to go on for the tree's sake only; `None` if it is gone, or cannot.
     pub fn keep(&self) -> Option<Kept> {
         let (sender, ended) = mpsc::sync_channel(1);
-        let tasks = self.call(|answer| Request::Keep(answer, sender))?;
-        Some(Kept { tasks, ended })
+        let some = self.call(|answer| Request::Keep(answer, sender))?;
+        Some(Kept { some, ended })
     }
 
     /// Asks the tracer to end, and wakes it until `ended` says that it has.

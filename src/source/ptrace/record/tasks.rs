@@ -69,11 +69,6 @@ impl Tasks {
         !(self.threads.is_empty() && self.early.is_empty())
     }
 
-    /// How many processes there are.
-    pub fn len(&self) -> usize {
-        self.processes.len()
-    }
-
     /// A task is in its first stop, or in another one of that form; whether it may go on.
     pub fn stopped(&mut self, tid: Pid) -> bool {
         let known = self.process_of(tid).is_some();
@@ -189,7 +184,7 @@ mod tests {
         assert!(!tasks.ended(11, END));
         let made = tasks.made(10, 11, false);
         assert_eq!((begun(&made), made.ended), (Some((11, 10)), Some(END)));
-        assert_eq!(tasks.len(), 1);
+        assert_eq!(tasks.processes.len(), 1);
         // A thread's is not.
         assert!(!tasks.ended(12, END));
         let made = tasks.made(10, 12, true);

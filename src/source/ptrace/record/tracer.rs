@@ -4,6 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use nix::errno::Errno;
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
+
 use super::Way;
 use super::patience::Patience;
 use super::read::{Entered, Reader};
@@ -83,7 +86,7 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
                 match request {
                     Request::LetGo => return,
                     Request::Keep(answer, ended) => {
-                        let _ = answer.send(self.tasks.len());
+                        let _ = answer.send(has_tracees());
                         self.keep();
                         // What the process still holds is no more what it was: it is to be dropped by nobody.
                         let _ = ended.send(());
@@ -290,7 +293,7 @@ impl<J: Judge, E: Fn(SourceEvent)> Tracer<J, E> {
         }
         if Some(tid) == self.command {
             let failure = self.launched.take().and_then(Launched::failure);
-            if self.way == Way::Seccomp && self.tasks.len() > 0 {
+            if self.way == Way::Seccomp && has_tracees() {
                 (self.tell)(SourceEvent::Bound);
             }
             (self.tell)(match failure {
@@ -312,6 +315,13 @@ impl<J, E> Drop for Tracer<J, E> {
     fn drop(&mut self) {
         self.mailbox.close();
     }
+}
+
+/// Whether the kernel has anything left to report to this thread, such as a child that has not come to its first stop.
+fn has_tracees() -> bool {
+    let all = WaitPidFlag::WEXITED | WaitPidFlag::WSTOPPED | WaitPidFlag::__WALL;
+    let only_ask = WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT | WaitPidFlag::__WNOTHREAD;
+    waitid(Id::All, all | only_ask) != Err(Errno::ECHILD)
 }
 
 /// A tracee may die at any moment, under every call; its end is told.
