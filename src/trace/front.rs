@@ -32,6 +32,11 @@ static LINK: OnceLock<Link> = OnceLock::new();
 
 /// Goes on in a child, if that can be. For a process of one thread.
 pub fn split() {
+    // Who collects orphans goes on doing so; and where we are the first process, all end with us.
+    let collects = nix::sys::prctl::get_child_subreaper().unwrap_or(false);
+    if collects || std::process::id() == 1 {
+        return;
+    }
     let Ok((ours, theirs)) = pipe2(OFlag::O_CLOEXEC) else { return };
     let Ok(mask) = SigSet::thread_get_mask() else { return };
     // Before there is a child, so that none of them ends us alone.
