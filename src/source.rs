@@ -98,7 +98,8 @@ pub trait Source {
 
 /// What a source goes on for when nothing is told any more.
 pub struct Kept {
-    pub tasks: usize,
+    /// Whether there is anything.
+    pub some: bool,
     /// Told once none of them is left.
     pub ended: Receiver<()>,
 }

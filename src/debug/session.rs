@@ -156,7 +156,10 @@ pub fn signals_on_descriptor() -> Result<SignalFd, Trouble> {
     };
     let mut set = SigSet::empty();
     for signal in [Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM, Signal::SIGHUP] {
-        set.add(signal);
+        // A blocked signal would come though it is ignored, and nohup(1) means that.
+        if signal != Signal::SIGHUP || !sys::is_ignored(signal as i32) {
+            set.add(signal);
+        }
     }
     let mut blocked = set;
     blocked.add(Signal::SIGTTOU);
@@ -210,7 +213,8 @@ impl Session {
         {
             fds.push(interest(pidfd.as_fd()));
         }
-        let soonest = self.hits.iter().filter_map(Hit::look_again).min();
+        let soonest = self.hits.iter().filter_map(Hit::look_again);
+        let soonest = soonest.chain(self.server.look_again()).min();
         let timeout = soonest.map_or(PollTimeout::NONE, |time: Duration| {
             PollTimeout::try_from(time).unwrap_or(PollTimeout::MAX)
         });

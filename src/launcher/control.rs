@@ -115,6 +115,8 @@ pub struct Server {
     foreign: Option<Foreign>,
     /// Who has connected, and has not said all yet.
     asking: Vec<Asking>,
+    /// Whether the last one could not be accepted, since no more descriptors are to be had.
+    is_exhausted: bool,
 }
 
 /// A client that may be slow to ask.
@@ -155,7 +157,7 @@ impl Server {
         };
         let listener = UnixListener::bind(&path).map_err(trouble)?;
         listener.set_nonblocking(true).map_err(trouble)?;
-        Ok(Server { path, listener, foreign: None, asking: Vec::new() })
+        Ok(Server { path, listener, foreign: None, asking: Vec::new(), is_exhausted: false })
     }
 
     /// Opens the second socket to user `uid`; the address to give to a shim.
@@ -177,8 +179,16 @@ impl Server {
     /// What to poll.
     pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         let foreign = self.foreign.as_ref().map(|foreign| foreign.listener.as_fd());
+        // Who cannot be accepted stays there to be accepted, and would be reported at once.
+        let listeners = std::iter::once(self.listener.as_fd()).chain(foreign);
+        let listeners = listeners.filter(|_| !self.is_exhausted);
         let asking = self.asking.iter().map(|client| client.stream.as_fd());
-        std::iter::once(self.listener.as_fd()).chain(foreign).chain(asking)
+        listeners.chain(asking)
+    }
+
+    /// When to look again at the latest.
+    pub fn look_again(&self) -> Option<Duration> {
+        self.is_exhausted.then_some(Duration::from_millis(100))
     }
 
     pub fn path(&self) -> &Path {
@@ -207,8 +217,17 @@ impl Server {
     fn admit(&mut self) {
         let own = (&self.listener, Uid::effective().as_raw(), false);
         let foreign = self.foreign.as_ref().map(|foreign| (&foreign.listener, foreign.uid, true));
+        self.is_exhausted = false;
         for (listener, uid, foreign) in std::iter::once(own).chain(foreign) {
-            while let Ok((stream, _)) = listener.accept() {
+            loop {
+                let stream = match listener.accept() {
+                    Ok((stream, _)) => stream,
+                    Err(error) => {
+                        let errno = error.raw_os_error();
+                        self.is_exhausted |= matches!(errno, Some(libc::EMFILE | libc::ENFILE));
+                        break;
+                    }
+                };
                 let Ok(peer) = getsockopt(&stream, PeerCredentials) else { continue };
                 if (peer.uid() != 0 && peer.uid() != uid) || stream.set_nonblocking(true).is_err() {
                     continue;

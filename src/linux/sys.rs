@@ -68,7 +68,8 @@ extern "C" fn note_inheritance() {
 #[unsafe(link_section = ".init_array")]
 static NOTE_INHERITANCE: extern "C" fn() = note_inheritance;
 
-fn is_ignored(signal: c_int) -> bool {
+/// Whether a signal is ignored.
+pub fn is_ignored(signal: c_int) -> bool {
     let mut old = MaybeUninit::<libc::sigaction>::zeroed();
     // SAFETY: a null new action makes sigaction a query; `old` is ours and large enough.
     unsafe {

@@ -1,12 +1,12 @@
 //! What a tracer over ptrace leaves of what it traces, whatever becomes of it.
 
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::support::{
-    Running, World, eventually, finish, is_gone, signal_process, state, status_of,
+    Running, TRACEXEC, World, eventually, finish, is_gone, signal_process, state, status_of,
 };
 
 /// Starts `log` over ptrace with these options, on a tree that waits; the pids of its shell and of what that
@@ -61,6 +61,40 @@ fn our_death_ends_a_tree_under_a_seccomp_filter_and_frees_any_other() {
 fn keeper(stderr: &str) -> i32 {
     let (_, rest) = stderr.split_once("so process ").unwrap_or_else(|| panic!("{stderr}"));
     rest.split(' ').next().unwrap().parse().unwrap()
+}
+
+#[test]
+fn as_the_first_process_of_a_pid_namespace_what_is_left_is_waited_for() {
+    let world = World::new();
+    let mut command = Command::new("unshare");
+    command.args(["--pid", "--fork", "--mount-proc", TRACEXEC, "log", "--backend", "ptrace"]);
+    // Orphans, too, are collected there.
+    let script = "(true & true &); (sleep 0.3; echo late >late) >/dev/null 2>&1 & exit 3";
+    command.args(["-o", "log", "--", "sh", "-c", script]).current_dir(world.dir.path());
+    world.prepare(&mut command);
+    let outcome = finish(world.start(command));
+    assert_eq!(outcome.code(), 3, "{}", outcome.stderr);
+    assert_eq!(fs::read_to_string(world.path("late")).unwrap(), "late\n");
+}
+
+#[test]
+fn an_ignored_sighup_ends_nobody() {
+    for options in [&["log", "--backend", "ptrace"][..], &["debug", "--list", "-m", "argc=99"]] {
+        let world = World::new();
+        let fifo = world.path("fifo");
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let mut command = Command::new("nohup");
+        command.arg(TRACEXEC).args(options).args(["--", "sh", "-c", "echo begun; read x <fifo"]);
+        command.current_dir(world.dir.path());
+        world.prepare(&mut command);
+        let mut running = world.start(command);
+        let mut begun = [0; 6];
+        running.child().stdout.as_mut().unwrap().read_exact(&mut begun).unwrap();
+        running.signal(libc::SIGHUP);
+        fs::write(&fifo, "x\n").unwrap();
+        let outcome = finish(running);
+        assert_eq!(outcome.code(), 0, "{options:?}: {}", outcome.stderr);
+    }
 }
 
 #[test]
