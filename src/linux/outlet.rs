@@ -247,7 +247,7 @@ fn lines(chunk: &[u8]) -> u64 {
     memchr::memchr_iter(b'\n', chunk).count() as u64
 }
 
-/// An error is for one only, and more than one is told of it.
+/// An error is for one only, and more than one gets it.
 fn same(error: &io::Error) -> io::Error {
     let other = || io::Error::new(error.kind(), error.to_string());
     error.raw_os_error().map_or_else(other, io::Error::from_raw_os_error)
