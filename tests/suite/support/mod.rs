@@ -60,7 +60,7 @@ pub fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
 /// What every process of the machine does and where it waits, for a wait that was in vain.
 fn processes() -> String {
     let columns = "pid,ppid,pgid,tid,stat,wchan:24,args";
-    let ps = Command::new("ps").args(["-eL", "--forest", "-ww", "-o", columns]).output();
+    let ps = Command::new("ps").args(["-eL", "-ww", "-o", columns]).output();
     ps.map_or_else(
         |error| format!("ps: {error}"),
         |ps| {
