@@ -96,7 +96,7 @@ pub trait Source {
     fn exempt(&self, _: Pid) {}
 }
 
-/// What a source goes on for when nothing is told any more.
+/// What a source goes on for when nothing is reported any more.
 pub struct Kept {
     /// Whether there is anything.
     pub some: bool,

@@ -2,7 +2,7 @@
 //!
 //! A parked process is in state T and traced by nobody, so that a debugger can attach. Were we killed
 //! in that moment, nobody would ever send it SIGCONT. So before each hand-over a small process of
-//! our own, in a process group of its own, is told of it; when its socket closes, it sends SIGCONT to
+//! our own, in a process group of its own, learns of it; when its socket closes, it sends SIGCONT to
 //! all that it has been told of and not been told to forget. It holds a pidfd of each, so that it
 //! can never reach another process that has got the same pid.
 //!
@@ -168,7 +168,7 @@ impl Drop for Guardian {
     }
 }
 
-/// The guardian's side: reads what it is told until the socket closes. `kernel`: the descriptors of the
+/// The guardian's side: reads from the socket until that closes. `kernel`: the descriptors of the
 /// maps of a [`KernelSide`].
 pub fn run(kernel: Option<(RawFd, RawFd)>) -> io::Result<()> {
     let socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);

@@ -60,7 +60,7 @@ pub fn is_split() -> bool {
     LINK.get().is_some()
 }
 
-/// Stays after the end until it is told that nothing is left.
+/// Stays after the end until it hears that nothing is left.
 pub fn stay(left: Receiver<()>) {
     if let Some(link) = LINK.get() {
         let _ = link.stays_for.set(Mutex::new(left));
